@@ -1,0 +1,190 @@
+"""Header bytes: the three ways to set a line, and the grammars every policy shares.
+
+A header is a pair of byte strings, as ASGI carries it. Policies *declare* lines at start; `compile_lines` turns
+what they declared into one function that edits a response's lines. That function answers the common case, where the app set
+nothing we own, with one scan and one concatenation, and goes line by line only otherwise.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from functools import lru_cache
+from ipaddress import AddressValueError, IPv6Address
+from typing import Final, TypeAlias
+
+Line: TypeAlias = tuple[bytes, bytes]
+Lines: TypeAlias = list[Line]
+
+
+class How(Enum):
+    """What happens when the app has already sent a header that a policy declares."""
+
+    OVERRIDE = "override"  # ours replaces every line of the app's
+    APPEND = "append"  # ours joins the app's as one more list element
+    KEEP = "keep"  # the app's first line stands, and ours is not sent
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """One header line of a policy. `value=None` only polices what the app sent: it removes, or keeps a single line."""
+
+    name: bytes
+    value: bytes | None
+    how: How
+    # Settles by the app's own value instead of `how`: True keeps the app's line, False replaces or removes it.
+    keeps: Callable[[bytes], bool] | None = None
+
+    def apply(self, lines: Lines) -> None:
+        """Set this line among `lines`, in place. Afterwards the name stands there at most once."""
+        first = next((value for name, value in lines if name.lower() == self.name), None)
+        if first is None:
+            if self.value is not None:
+                lines.append((self.name, self.value))
+        elif self.how is How.APPEND:
+            append(lines, self.name, self.value or b"")
+        elif self.keeps(first) if self.keeps else self.how is How.KEEP:
+            _dedupe(lines, self.name)
+        else:
+            remove(lines, self.name)
+            if self.value is not None:
+                lines.append((self.name, self.value))
+
+
+def override(name: bytes, value: bytes | None, *, unless: Callable[[bytes], bool] | None = None) -> Declared:
+    """Declare a line that replaces the app's, `unless` the app's value satisfies a test."""
+    return Declared(name, value, How.OVERRIDE, unless)
+
+
+def keep(name: bytes, value: bytes | None, *, only: Callable[[bytes], bool] | None = None) -> Declared:
+    """Declare a line that yields to the app's; with `only`, it yields to no value that fails the test."""
+    return Declared(name, value, How.KEEP, only)
+
+
+def join(name: bytes, value: bytes) -> Declared:
+    """Declare elements of a list-valued header (RFC 9110 section 5.6.1) that join the app's."""
+    return Declared(name, value, How.APPEND)
+
+
+# Names that apps send all the time. One set lookup spares them the lower-casing that strangers need.
+_EVERYDAY: Final = frozenset(
+    b"accept-ranges age allow cache-control content-disposition content-encoding content-language content-length "
+    b"content-range content-type date etag expires last-modified link location retry-after set-cookie "
+    b"transfer-encoding vary www-authenticate".split()
+)
+
+Edit: TypeAlias = Callable[[object, Lines], None]
+
+
+def compile_lines(declared: Sequence[Declared]) -> Edit:
+    """Turn declared lines, innermost policy first, into a function that sets them among a response's, in place.
+
+    The function has the shape of a policy's `finish` hook, so that the Guard runs both alike.
+    """
+    owned = frozenset(line.name for line in declared)
+    unowned = _EVERYDAY - owned
+    alone: Lines = []
+    for line in declared:
+        line.apply(alone)
+    ready = tuple(alone)
+
+    def edit(_: object, lines: Lines) -> None:
+        for name, _value in lines:
+            if name not in unowned and name.lower() in owned:
+                for line in declared:
+                    line.apply(lines)
+                return
+        lines += ready
+
+    return edit
+
+
+def append(lines: Lines, name: bytes, value: bytes) -> None:
+    """Join the elements of `value` that are not there yet to the first line called `name`; no element twice.
+
+    Elements are compared without case, which holds for the field names, methods and tokens that such lists carry.
+    """
+    present = [element for own, held in lines if own.lower() == name for element in _elements(held)]
+    merged = list({element.lower(): element for element in reversed(present + _elements(value))}.values())[::-1]
+    if b"*" in merged and name == b"vary":
+        merged = [b"*"]  # RFC 9110 section 12.5.5: "*" says all that could be said
+    for at, (own, _) in enumerate(lines):
+        if own.lower() == name:
+            remove(lines, name)
+            lines.insert(at, (name, b", ".join(merged)))
+            return
+    lines.append((name, b", ".join(merged)))
+
+
+def remove(lines: Lines, name: bytes) -> None:
+    """Take every line called `name` (lower case) out of `lines`, whatever its letter case there."""
+    lines[:] = [line for line in lines if line[0].lower() != name]
+
+
+def _dedupe(lines: Lines, name: bytes) -> None:
+    """Leave only the first line called `name`: the one that was set nearest to the endpoint."""
+    held = [line for line in lines if line[0].lower() == name]
+    if len(held) > 1:
+        at = lines.index(held[0])
+        remove(lines, name)
+        lines.insert(at, held[0])
+
+
+def _elements(value: bytes) -> list[bytes]:
+    return [element for part in value.split(b",") if (element := part.strip(b" \t"))]
+
+
+# RFC 9110 section 5.1 (token) and section 5.5 (field-value): visible text, obs-text, inner blanks. No CR, LF or NUL.
+_NAME: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_VALUE: Final = re.compile(rb"[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?")
+
+
+def is_field_name(name: bytes) -> bool:
+    """Whether `name` is a token that may stand as a field name (RFC 9110 section 5.1)."""
+    return _NAME.fullmatch(name) is not None
+
+
+def is_field_value(value: bytes) -> bool:
+    """Whether `value` may stand as a field value (RFC 9110 section 5.5): not empty, no CR, LF, NUL or outer blanks."""
+    return _VALUE.fullmatch(value) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """A Host header taken apart: the name in lower case without a trailing dot, and the port if one was written."""
+
+    name: str
+    port: int | None
+
+    def __str__(self) -> str:
+        return self.name if self.port is None else f"{self.name}:{self.port}"
+
+
+# RFC 9110 section 7.2: uri-host [ ":" port ]. Narrower than RFC 3986's reg-name on purpose: percent-encodings and
+# sub-delims name no host that exists, and readers disagree about them. `_` is there for names such as Compose gives.
+_HOST: Final = re.compile(
+    rb"(?P<name>[A-Za-z0-9_](?:[A-Za-z0-9_.\-]*)|\[(?P<v6>[0-9A-Fa-f:.]+)\])(?::(?P<port>[0-9]{1,5}))?"
+)
+_LONGEST_NAME: Final = 253  # RFC 1035 section 2.3.4, in presentation form
+
+
+@lru_cache(maxsize=256)
+def parse_host(value: bytes) -> Host | None:
+    """Read a Host value, or None where it does not match `host[:port]`. Remembers the last 256 values."""
+    match = _HOST.fullmatch(value) if len(value) <= _LONGEST_NAME + len(":65535") else None
+    if match is None:
+        return None
+    port = int(match["port"]) if match["port"] else None
+    name = match["name"].decode("ascii").lower()
+    if match["v6"]:
+        try:
+            name = f"[{IPv6Address(match['v6'].decode('ascii'))}]"
+        except AddressValueError:
+            return None
+    elif ".." in name or len(name) > _LONGEST_NAME + 1:
+        return None
+    if port is not None and not 0 < port < 65536:
+        return None
+    return Host(name.removesuffix("."), port)

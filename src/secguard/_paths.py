@@ -1,0 +1,100 @@
+"""Path patterns, and which paths of a request they are compared with.
+
+1. A pattern is made of whole segments: `/admin` is `/admin` and `/admin/…`, never `/administrator`.
+2. `{name}` or `*` stands for exactly one segment, whatever it holds.
+3. A *refusing* rule looks at every path the request may turn out to have: with and without the root path, the
+   server's and the app's. An *exemption* looks only at the path as it will be routed. Each errs to the safe side.
+4. What is compared is `scope["path"]`, percent-decoded once by the server, never a URL rebuilt from the Host header.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Final, TypeAlias
+
+from pydantic import AfterValidator
+from pydantic_core import PydanticCustomError
+
+_SEGMENT: Final = re.compile(r"\*|\{[A-Za-z_][A-Za-z0-9_]*\}|[^/{}*]+")
+_DOTS: Final = frozenset({".", ".."})
+
+
+def check_pattern(pattern: str) -> str:
+    """Return the pattern without its trailing slash, or raise the start-up error that says what is wrong with it."""
+    problem = ""
+    segments = pattern.strip("/").split("/") if pattern.strip("/") else []
+    if not pattern.startswith("/"):
+        problem = "a path pattern begins with one slash"
+    elif "//" in pattern:
+        problem = "a path pattern has no empty segment"
+    elif "%" in pattern or "?" in pattern or "#" in pattern:
+        problem = "a path pattern is percent-decoded and has no query"
+    elif not all(_SEGMENT.fullmatch(segment) for segment in segments):
+        problem = "a segment is literal, {name} or *, never a mixture"
+    elif not _DOTS.isdisjoint(segments):
+        problem = "a path pattern has no dot segments, and no request that reaches it does"
+    if problem:
+        raise PydanticCustomError(
+            "path-pattern", "{problem}; write it like /admin or /users/{{id}}/keys", {"problem": problem}
+        )
+    return pattern.rstrip("/") or "/"
+
+
+PathPattern: TypeAlias = Annotated[str, AfterValidator(check_pattern)]
+
+Matched: TypeAlias = tuple[int, ...]
+
+
+def specificity(pattern: str) -> tuple[int, int]:
+    """Rank a pattern: the more literal segments the more specific, then the more segments at all."""
+    segments = [segment for segment in pattern.split("/") if segment]
+    return sum(segment[0] not in "*{" for segment in segments), len(segments)
+
+
+class PathRules:
+    """Several groups of path patterns, compiled once. `match` says which groups hold for a path.
+
+    Example:
+        >>> rules = PathRules([["/admin", "/internal"], ["/users/{id}/keys"]])
+        >>> rules.match(["/users/7/keys/2"])
+        (1,)
+    """
+
+    __slots__ = ("_groups",)
+
+    def __init__(self, groups: Iterable[Sequence[str]]) -> None:
+        self._groups = tuple(
+            re.compile("|".join(_expression(pattern) for pattern in group) or r"(?!)") for group in groups
+        )
+
+    def __bool__(self) -> bool:
+        return bool(self._groups)
+
+    def match(self, paths: Iterable[str]) -> Matched:
+        """Return the indices of the groups that hold for any of `paths`, in order."""
+        paths = tuple(paths)
+        return tuple(at for at, group in enumerate(self._groups) if any(group.match(path) for path in paths))
+
+
+def _expression(pattern: str) -> str:
+    # `\Z`, not `$`: `$` also matches before a final newline.
+    segments = [segment for segment in pattern.split("/") if segment]
+    return "".join("/[^/]+" if segment[0] in "*{" else "/" + re.escape(segment) for segment in segments) + r"(?:/|\Z)"
+
+
+def routed_path(path: str, root_path: str) -> str:
+    """Return the path that the framework will route: `path` without `root_path`, where it stands in front."""
+    root_path = root_path.rstrip("/")
+    if root_path and (path == root_path or path.startswith(root_path + "/")):
+        return path[len(root_path) :] or "/"
+    return path
+
+
+def possible_paths(path: str, root_paths: Iterable[str]) -> tuple[str, ...]:
+    """Return every path that a request for `path` may be served as, given the root paths in play."""
+    paths = [path]
+    for root_path in root_paths:
+        if root := root_path.rstrip("/"):
+            paths += [routed_path(known, root) for known in paths] + [root + known for known in paths]
+    return tuple(dict.fromkeys(paths))

@@ -1,0 +1,223 @@
+"""The Guard itself. Its rules stand in the docstring of the package."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from inspect import iscoroutinefunction
+from typing import Any, Final, Protocol
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from secguard._http import Declared, compile_lines
+from secguard._paths import Matched
+from secguard.guard.traffic import Delivery, Steps, WaitingDelivery, Watch
+from secguard.policy import Context, Direct, Exchange, Outcome, Policy, Reply, Verdict
+from secguard.policy.context import PLAIN_TEXT
+from secguard.policy.exchange import SECURE_SCHEMES
+
+_UNSEEN: Final = Exchange({"type": "http", "path": "/", "headers": []}, Direct())  # where no hook looks at the request
+_ERROR: Final = Reply(500, (PLAIN_TEXT,), b"Internal Server Error\n")
+_DEEPEST: Final = 32  # middlewares: one that answers to every attribute must not hold us
+
+
+class Configured(Protocol):
+    """What a Guard needs of Settings."""
+
+    def policies(self) -> Sequence[Policy]:
+        """Return the policies, outermost first."""
+
+
+class Guard:
+    """Hardens any ASGI 3 app: runs the policies of `settings` around it, over http and websocket.
+
+    Without settings, everything comes from `SECGUARD_*` variables, `.env` and the defaults. `policies` (outermost
+    first, all of one Context) takes the place of settings where you assemble them yourself.
+
+    Raises:
+        SettingsError: the settings are wrong; the message lists every mistake at once.
+        ValueError: the policies do not share one Context.
+
+    Example:
+        >>> from secguard import Guard, Settings
+        >>> app = Guard(app, Settings(hosts={"allowed": ["example.com"]}))
+    """
+
+    def __init__(
+        self, app: ASGIApp, settings: Configured | None = None, *, policies: Iterable[Policy] | None = None
+    ) -> None:
+        self.app = app
+        self.policies = tuple((settings or _from_environment()).policies() if policies is None else policies)
+        self.context = _common_context(self.policies)
+
+        self._admits = _hooks(self.policies, "admit")
+        self._watches = _hooks(self.policies, "on_receive")
+        self._dones = _hooks(self.policies, "done")[::-1]
+        self._lasting = [at for at, policy in enumerate(self.policies) if _overrides(policy, "open", "close")]
+        finishes = _hooks(self.policies, "finish")
+        waits = any(iscoroutinefunction(hook) for _, hook in finishes)
+        self._delivery = WaitingDelivery if waits else Delivery
+
+        self._everyone = len(self.policies)
+        self._app_root = _root_path(app)
+        self._resolver = self.context.resolver
+        self._varies = any(policy.rules for policy in self.policies)
+        self._looks = bool(self._admits or self._watches or self._dones or finishes or self._varies) or (
+            self._resolver.reads_scheme
+        )
+        self._steps = lru_cache(maxsize=1024)(self._compile)
+        self._steps_plain = self._steps(self._everyone, False)
+        self._steps_secure = self._steps(self._everyone, True)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection scope."""
+        kind = scope["type"]
+        if kind != "http" and kind != "websocket":  # noqa: PLR1714 - faster than a tuple, and it is asked every time
+            await (self._live if kind == "lifespan" and self._lasting else self.app)(scope, receive, send)
+            return
+
+        exchange = self._see(scope) if self._looks else _UNSEEN
+        if self._varies or self._resolver.reads_scheme:
+            steps = self._select(exchange, self._everyone)
+        else:
+            steps = self._steps_secure if scope.get("scheme") in SECURE_SCHEMES else self._steps_plain
+        delivery = self._delivery(exchange, steps, send)
+
+        passed = 0
+        reply = None
+        try:
+            for passed, admit in self._admits:  # noqa: B007 - how far we came is asked below
+                verdict = admit(exchange)
+                if verdict is not None and (reply := await self._settle(passed, exchange, verdict)) is not None:
+                    await self._answer(delivery, reply, passed, scope)
+                    break
+            else:
+                passed = self._everyone
+                if self._watches:
+                    receive = Watch(self, delivery, receive, scope).receive
+                await self.app(scope, receive, delivery.forward)
+        except BaseException as error:
+            if kind == "http" and delivery.status is None and isinstance(error, Exception):
+                await self._answer(delivery, _ERROR, passed, scope)
+            await self._release(exchange, passed, Outcome(delivery.status, error))
+            if not delivery.refused:
+                raise  # an app that raises because its client was refused has nothing to tell the server
+        if self._dones:
+            await self._release(exchange, passed, Outcome(delivery.status))
+
+    def _see(self, scope: Scope) -> Exchange:
+        """Return the Exchange of this scope, made at most once for all Guards that see the same request alike."""
+        exchange: Exchange | None = scope.get("secguard")
+        if exchange is None or not exchange.speaks_for(scope, self._resolver):
+            exchange = scope["secguard"] = Exchange(scope, self._resolver, self._app_root)
+        return exchange
+
+    def _select(self, exchange: Exchange, outside: int) -> Steps:
+        routed = (exchange.routed,) if self._varies else ()
+        matched = tuple(policy.rules.match(routed) for policy in self.policies) if self._varies else ()
+        return self._steps(outside, exchange.secure, matched)
+
+    def _compile(self, outside: int, secure: bool, matched: tuple[Matched, ...] = ()) -> Steps:
+        """Return what edits the headers of a response that passes the `outside` outermost policies, innermost first.
+
+        The lines declared between two `finish` hooks are one edit.
+        """
+        steps: list[Any] = []
+        declared: list[Declared] = []
+        for at in reversed(range(outside)):
+            policy = self.policies[at]
+            declared += policy.declare(secure, matched[at] if matched else ())
+            if _overrides(policy, "finish"):
+                steps += [compile_lines(declared), policy.finish] if declared else [policy.finish]
+                declared = []
+        return (*steps, compile_lines(declared)) if declared else tuple(steps)
+
+    async def _settle(self, at: int, exchange: Exchange, verdict: Verdict | Awaitable[Verdict]) -> Reply | None:
+        """Await the verdict where it must be, tell of a refusal, and rehearse it where the mode says so."""
+        reply = verdict if isinstance(verdict, Reply) or verdict is None else await verdict
+        if reply is None or reply.event is None:
+            return reply
+        policy = self.policies[at]
+        policy.context.emit(replace(reply.event, action="rehearsed") if policy.rehearses else reply.event)
+        return None if policy.rehearses else reply
+
+    async def _answer(self, delivery: Delivery, reply: Reply, outside: int, scope: Scope) -> None:
+        """Send the Reply through the `outside` outermost policies, in whatever way the connection still allows."""
+        delivery.steps = self._select(self._see(scope), outside) if self._looks else delivery.steps
+        prefix = "http.response"
+        if scope["type"] == "websocket":
+            if delivery.status is not None or "websocket.http.response" not in (scope.get("extensions") or {}):
+                await delivery.forward({"type": "websocket.close", "code": reply.close_code, "reason": ""})
+                return
+            prefix = "websocket.http.response"
+        await delivery.forward({"type": f"{prefix}.start", "status": reply.status, "headers": reply.headers})
+        body = b"" if scope.get("method") == "HEAD" else reply.body
+        await delivery.forward({"type": f"{prefix}.body", "body": body, "more_body": False})
+
+    async def _release(self, exchange: Exchange, passed: int, outcome: Outcome) -> None:
+        for at, done in self._dones:
+            if at < passed and (pending := done(exchange, outcome)) is not None:
+                await pending
+
+    async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Open what the policies keep open before the app starts, and close it when the app has stopped."""
+        opened: list[Policy] = []
+
+        async def close() -> None:
+            while opened:
+                await opened.pop().close()
+
+        async def receive_opening() -> Message:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                try:
+                    for at in self._lasting:
+                        await self.policies[at].open()
+                        opened.append(self.policies[at])
+                except Exception as error:
+                    # An exception alone would tell the server that lifespan is not supported, and it would go on.
+                    await send({"type": "lifespan.startup.failed", "message": str(error)})
+                    raise
+            return message
+
+        async def send_closing(message: Message) -> None:
+            if message["type"] != "lifespan.startup.complete":
+                await close()  # before the server hears of it: it may stop the loop at once
+            await send(message)
+
+        try:
+            await self.app(scope, receive_opening, send_closing)
+        finally:
+            await close()
+
+
+def _from_environment() -> Configured:
+    from secguard.settings import Settings  # noqa: PLC0415 - settings assembles what this module defines
+
+    return Settings()
+
+
+def _common_context(policies: Sequence[Policy]) -> Context:
+    contexts = {id(policy.context): policy.context for policy in policies}
+    if len(contexts) > 1:
+        raise ValueError("the policies of one Guard share one Context: give them the same object")
+    return next(iter(contexts.values()), Context())
+
+
+def _overrides(policy: Policy, *hooks: str) -> bool:
+    return any(getattr(type(policy), hook) is not getattr(Policy, hook) for hook in hooks)
+
+
+def _hooks(policies: Sequence[Policy], hook: str) -> tuple[tuple[int, Callable[..., Any]], ...]:
+    return tuple((at, getattr(policy, hook)) for at, policy in enumerate(policies) if _overrides(policy, hook))
+
+
+def _root_path(app: object) -> str:
+    """Find the root path that the app sets for itself, as FastAPI(root_path=...) does, behind what wraps it."""
+    for _ in range(_DEEPEST):
+        app = getattr(app, "__self__", app)  # the bound method that protect() wraps
+        if isinstance(root_path := getattr(app, "root_path", None), str):
+            return root_path
+        app = getattr(app, "app", None)
+    return ""

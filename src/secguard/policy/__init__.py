@@ -1,0 +1,35 @@
+"""The vocabulary: Section, Policy, Exchange, Reply, Context.
+
+1. A Policy is pure: it knows no ASGI. It reads an Exchange and answers with a Reply.
+2. What it can say before any request, it *declares*; what depends on the path only, it declares per rule.
+3. A Policy overrides only the hooks it needs. The Guard looks once, at start, and never calls the others.
+4. `admit` runs outermost first. The first Reply wins, passes the policies outside the one that gave it, and is sent.
+   `done` runs for the policies whose `admit` let the request pass, innermost first, whatever became of it.
+"""
+
+from secguard.policy.context import Context, ContextOptions, Reply
+from secguard.policy.defence import Message, Outcome, Policy, Verdict
+from secguard.policy.exchange import Address, Direct, Exchange, Peer, Resolver, Scope, parse_address
+from secguard.policy.section import Environment, Mode, Profile, RefusingSection, Section
+
+__all__ = [
+    "Address",
+    "Context",
+    "ContextOptions",
+    "Direct",
+    "Environment",
+    "Exchange",
+    "Message",
+    "Mode",
+    "Outcome",
+    "Peer",
+    "Policy",
+    "Profile",
+    "RefusingSection",
+    "Reply",
+    "Resolver",
+    "Scope",
+    "Section",
+    "Verdict",
+    "parse_address",
+]

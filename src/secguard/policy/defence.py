@@ -1,0 +1,74 @@
+"""The Policy: one defence, as a pure object."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Iterable, MutableMapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final, TypeAlias
+
+from secguard._http import Declared, Lines
+from secguard._paths import Matched, PathRules
+from secguard.policy.context import Context, Reply
+from secguard.policy.exchange import Exchange
+from secguard.policy.section import RefusingSection, Section
+
+Message: TypeAlias = MutableMapping[str, Any]
+Verdict: TypeAlias = Reply | None
+
+NO_RULES: Final = PathRules(())
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of an Exchange: the status sent, if any (101 for an accepted websocket), and the error, if any."""
+
+    status: int | None
+    error: BaseException | None = None
+
+
+class Policy:
+    """One defence. A subclass overrides the hooks it needs; those it leaves alone are never called.
+
+    Each hook is a plain function, or `async def` where it truly awaits.
+
+    Example:
+        >>> class Teapot(Policy):
+        ...     def admit(self, exchange):
+        ...         return Reply(418) if exchange.path == "/coffee" else None
+    """
+
+    section: Section | None = None
+    context: Context
+    rules: PathRules = NO_RULES
+    """The path patterns that `declare` depends on. A rule applies to the path as routed."""
+
+    def __init__(self, context: Context | None = None) -> None:
+        self.context = context or Context()
+
+    @property
+    def rehearses(self) -> bool:
+        """Whether refusals only leave their Event: the section's mode, or everybody's."""
+        own = self.section.mode if isinstance(self.section, RefusingSection) else "enforce"
+        return "report" in (own, self.context.mode)
+
+    def declare(self, secure: bool, matched: Matched) -> Iterable[Declared]:
+        """Return the header lines of every response on this scheme to a path that matches these `rules`."""
+        return ()
+
+    def admit(self, exchange: Exchange) -> Verdict | Awaitable[Verdict]:
+        """Return None to let the request pass, or the Reply to send instead of the app's."""
+
+    def finish(self, exchange: Exchange, headers: Lines) -> Awaitable[None] | None:
+        """Edit, in place, the headers of the response that is about to start."""
+
+    def on_receive(self, exchange: Exchange, message: Message) -> Verdict | Awaitable[Verdict]:
+        """Look at a message on its way to the app. A Reply ends the exchange there."""
+
+    def done(self, exchange: Exchange, outcome: Outcome) -> Awaitable[None] | None:
+        """Release what `admit` took."""
+
+    async def open(self) -> None:
+        """Take up what outlives a request, such as a store's connections. Called once, when the server starts."""
+
+    async def close(self) -> None:
+        """Give back what `open` took up. Called once, when the server stops."""

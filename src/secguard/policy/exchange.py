@@ -1,0 +1,181 @@
+"""The Exchange: one request as every policy sees it, and the Peer at its other end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, MutableMapping
+from dataclasses import dataclass
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Any, Final, Generic, Literal, Protocol, Self, TypeAlias, TypeVar, overload
+
+from secguard._http import Host, Line, parse_host
+from secguard._paths import possible_paths, routed_path
+
+Address: TypeAlias = IPv4Address | IPv6Address
+Scope: TypeAlias = MutableMapping[str, Any]
+
+SECURE_SCHEMES: Final = frozenset({"https", "wss"})
+
+T = TypeVar("T")
+
+
+class lazy(Generic[T]):  # noqa: N801 - it reads as a decorator, as functools.cached_property does
+    """A value computed on first read and kept on the instance: functools.cached_property without 3.11's lock."""
+
+    def __init__(self, compute: Callable[[Any], T]) -> None:
+        self.compute = compute
+        self.name = compute.__name__
+        self.__doc__ = compute.__doc__
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, instance: object, owner: type) -> T: ...
+    def __get__(self, instance: object | None, owner: type) -> Self | T:
+        if instance is None:
+            return self
+        value = self.compute(instance)
+        setattr(instance, self.name, value)
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Who is at the other end, as far as it can be known.
+
+    `plain` tells that plain http is proven: somebody we trust said so. A socket without TLS proves nothing, for a
+    proxy may have taken it off.
+    """
+
+    client: Address | None
+    secure: bool
+    host: Host | None
+    plain: bool = False
+
+
+class Resolver(Protocol):
+    """Finds out the Peer of an Exchange."""
+
+    @property
+    def reads_scheme(self) -> bool:
+        """Whether the scheme is read from a forwarded header, so that the scope's cannot be relied on."""
+
+    def resolve(self, exchange: Exchange) -> Peer:
+        """Return the Peer."""
+
+
+class Direct:
+    """The resolver of an app that no trusted proxy stands in front of: what the server says is what there is."""
+
+    reads_scheme: Final = False
+
+    def resolve(self, exchange: Exchange) -> Peer:
+        """Return the Peer as the server saw it."""
+        return Peer(parse_address(exchange.peer), exchange.tls, exchange.named_host)
+
+
+class Exchange:
+    """One request, http or websocket, as every policy sees it. Whatever takes work is done when first read.
+
+    It is cached in the scope, where two Guards and the endpoint share it, and holds no reference back to the scope.
+    `lines` are the request's header lines as they came; `headers` is a mapping from name to value that holds the
+    last line of each name, which is the only one where hygiene has passed and the name may not repeat.
+
+    Example:
+        >>> scope = {"type": "http", "method": "GET", "path": "/", "headers": [(b"host", b"example.com")]}
+        >>> Exchange(scope, Direct()).host
+        Host(name='example.com', port=None)
+    """
+
+    def __init__(self, scope: Scope, resolver: Resolver, app_root: str = "") -> None:
+        lines = scope["headers"]
+        if type(lines) is not list:  # ASGI allows any iterable, even one that can be read once only
+            lines = scope["headers"] = list(lines)
+        self.kind: Literal["http", "websocket"] = scope["type"]
+        self.method: str = scope.get("method", "GET")  # a websocket handshake is a GET (RFC 6455 section 4.1)
+        self.path: str = scope["path"]
+        self.root_path: str = scope.get("root_path", "")
+        self.raw_path: bytes | None = scope.get("raw_path")
+        self.query: bytes = scope.get("query_string", b"")
+        self.http_version: str = scope.get("http_version", "1.1")
+        self.lines: list[Line] = lines
+        self.tls: bool = scope.get("scheme") in SECURE_SCHEMES
+        self.address: tuple[str, Any] | None = scope.get("client")
+        self._resolver = resolver
+        self._app_root = app_root
+
+    def speaks_for(self, scope: Scope, resolver: Resolver) -> bool:
+        """Whether this Exchange is what a Guard with `resolver` would make of `scope`: a mount changes the paths."""
+        return (
+            self._resolver is resolver
+            and self.path == scope["path"]
+            and self.root_path == scope.get("root_path", "")
+            and self.lines is scope["headers"]
+        )
+
+    @lazy
+    def headers(self) -> dict[bytes, bytes]:
+        """Header values by lower-case name."""
+        return dict(self.lines)
+
+    @lazy
+    def identity(self) -> Peer:
+        """The Peer, as the address resolver found it."""
+        return self._resolver.resolve(self)
+
+    @property
+    def client(self) -> Address | None:
+        """The client's address: the nearest one that no trusted proxy vouches away. None on a unix socket."""
+        return self.identity.client
+
+    @property
+    def secure(self) -> bool:
+        """Whether the client speaks https or wss."""
+        return self.identity.secure
+
+    @property
+    def host(self) -> Host | None:
+        """The host that the client asked for, or None where the request names none that is well-formed."""
+        return self.identity.host
+
+    @property
+    def peer(self) -> str | None:
+        """The address of the other end of the socket, as the server wrote it."""
+        return self.address[0] if self.address else None
+
+    @lazy
+    def named_host(self) -> Host | None:
+        """The Host header, taken apart."""
+        return parse_host(self.headers.get(b"host", b""))
+
+    @lazy
+    def routed(self) -> str:
+        """The path as the framework will route it. Exemptions match this one."""
+        return routed_path(self.path, self._app_root or self.root_path)
+
+    @lazy
+    def paths(self) -> tuple[str, ...]:
+        """Every path that the request may be served as. Refusing rules match any of them."""
+        return possible_paths(self.path, (self.root_path, self._app_root))
+
+    def values(self, name: bytes) -> list[bytes]:
+        """Return the values of all lines called `name`, in order."""
+        return [value for own, value in self.lines if own == name]
+
+
+_LONGEST_ADDRESS: Final = len("ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255")
+
+
+def parse_address(text: str | None) -> Address | None:
+    """Read an address: zone id stripped (RFC 4007 section 11), `::ffff:0:0/96` taken as IPv4, None where it is none."""
+    bare = (text or "").partition("%")[0]
+    return _parse_address(bare) if len(bare) <= _LONGEST_ADDRESS else None
+
+
+@lru_cache(maxsize=4096)
+def _parse_address(text: str) -> Address | None:
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address

@@ -1,0 +1,44 @@
+"""Sections: the pydantic models that configure one policy each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, Self, TypeAlias
+
+from pydantic import BaseModel, ConfigDict
+
+Environment: TypeAlias = Literal["production", "development"]
+Profile: TypeAlias = Literal["web", "strict", "api"]
+Mode: TypeAlias = Literal["enforce", "report"]
+
+
+class Section(BaseModel):
+    """The settings of one policy: frozen, and closed to fields it does not know.
+
+    `profiles` holds, per profile, what differs from the field defaults (which are those of `web`). It is laid under
+    what the user wrote, so that a field the user set always wins.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, use_attribute_docstrings=True)
+    profiles: ClassVar[Mapping[Profile, Mapping[str, Any]]] = {}
+
+    def under(self, profile: Profile) -> Self:
+        """Return this section with every field the user left alone set as `profile` has it."""
+        return self.model_validate(overlay(self.profiles.get(profile, {}), self.model_dump(exclude_unset=True)))
+
+
+class RefusingSection(Section):
+    """The settings of a policy that can refuse."""
+
+    mode: Mode = "enforce"
+    """`report` lets through what would be refused, and only tells of it."""
+
+
+def overlay(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge two nested mappings: `above` wins, except where both hold a mapping, which is merged in turn."""
+    merged = {**below, **above}
+    for name in below.keys() & above.keys():
+        under, over = below[name], above[name]
+        if isinstance(under, Mapping) and isinstance(over, Mapping):
+            merged[name] = overlay(under, over)
+    return merged
