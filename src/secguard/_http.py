@@ -83,8 +83,10 @@ def compile_lines(declared: Sequence[Declared]) -> Edit:
 
     The function has the shape of a policy's `finish` hook, so that the Guard runs both alike.
     """
-    owned = frozenset(line.name for line in declared)
+    names = [line.name for line in declared]
+    owned = frozenset(names)
     unowned = _EVERYDAY - owned
+    repeated = frozenset(name for name in owned if names.count(name) > 1)
     alone: Lines = []
     for line in declared:
         line.apply(alone)
@@ -93,10 +95,16 @@ def compile_lines(declared: Sequence[Declared]) -> Edit:
     def edit(_: object, lines: Lines) -> None:
         for name, _value in lines:
             if name not in unowned and name.lower() in owned:
-                for line in declared:
-                    line.apply(lines)
-                return
-        lines += ready
+                break
+        else:
+            lines += ready
+            return
+        met = {name.lower() for name, _ in lines} | repeated
+        for line in declared:
+            if line.name in met:
+                line.apply(lines)
+            elif line.value is not None:
+                lines.append((line.name, line.value))
 
     return edit
 
@@ -107,15 +115,14 @@ def append(lines: Lines, name: bytes, value: bytes) -> None:
     Elements are compared without case, which holds for the field names, methods and tokens that such lists carry.
     """
     present = [element for own, held in lines if own.lower() == name for element in _elements(held)]
-    merged = list({element.lower(): element for element in reversed(present + _elements(value))}.values())[::-1]
-    if b"*" in merged and name == b"vary":
-        merged = [b"*"]  # RFC 9110 section 12.5.5: "*" says all that could be said
-    for at, (own, _) in enumerate(lines):
-        if own.lower() == name:
-            remove(lines, name)
-            lines.insert(at, (name, b", ".join(merged)))
-            return
-    lines.append((name, b", ".join(merged)))
+    merged: dict[bytes, bytes] = {}
+    for element in present + _elements(value):
+        merged.setdefault(element.lower(), element)
+    if name == b"vary" and b"*" in merged:
+        merged = {b"*": b"*"}  # RFC 9110 section 12.5.5: "*" says all that could be said
+    at = next((at for at, (own, _) in enumerate(lines) if own.lower() == name), len(lines))
+    remove(lines, name)
+    lines.insert(at, (name, b", ".join(merged.values())))
 
 
 def remove(lines: Lines, name: bytes) -> None:
@@ -168,12 +175,18 @@ _HOST: Final = re.compile(
     rb"(?P<name>[A-Za-z0-9_](?:[A-Za-z0-9_.\-]*)|\[(?P<v6>[0-9A-Fa-f:.]+)\])(?::(?P<port>[0-9]{1,5}))?"
 )
 _LONGEST_NAME: Final = 253  # RFC 1035 section 2.3.4, in presentation form
+_LONGEST_VALUE: Final = _LONGEST_NAME + len(".:65535")
+
+
+def parse_host(value: bytes) -> Host | None:
+    """Read a Host value, or None where it does not match `host[:port]`. Remembers the last 256 values."""
+    # The length comes first, so that what is remembered stays small.
+    return _parse_host(value) if len(value) <= _LONGEST_VALUE else None
 
 
 @lru_cache(maxsize=256)
-def parse_host(value: bytes) -> Host | None:
-    """Read a Host value, or None where it does not match `host[:port]`. Remembers the last 256 values."""
-    match = _HOST.fullmatch(value) if len(value) <= _LONGEST_NAME + len(":65535") else None
+def _parse_host(value: bytes) -> Host | None:
+    match = _HOST.fullmatch(value)
     if match is None:
         return None
     port = int(match["port"]) if match["port"] else None

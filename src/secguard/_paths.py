@@ -92,9 +92,15 @@ def routed_path(path: str, root_path: str) -> str:
 
 
 def possible_paths(path: str, root_paths: Iterable[str]) -> tuple[str, ...]:
-    """Return every path that a request for `path` may be served as, given the root paths in play."""
+    """Return every path that a request for `path` may be served as, given the root paths in play.
+
+    Starlette, FastAPI and Django cut whole segments off the front. Quart cuts the bare prefix and Litestar cuts at its
+    first occurrence, wherever that is; both then put a slash in front again.
+    """
     paths = [path]
     for root_path in root_paths:
         if root := root_path.rstrip("/"):
-            paths += [routed_path(known, root) for known in paths] + [root + known for known in paths]
+            for known in tuple(paths):
+                cut = known.split(root, 1)[-1]
+                paths += [routed_path(known, root), "/" + cut.lstrip("/"), root + known]
     return tuple(dict.fromkeys(paths))

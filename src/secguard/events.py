@@ -61,25 +61,23 @@ def log_event(event: Event) -> None:
         >>> logging.getLogger("secguard").addHandler(logging.StreamHandler())
     """
     told = {"client": event.client, "method": event.method, "path": event.path, "status": event.status, **event.detail}
-    fields = " ".join(f"{name}={escape(value)}" for name, value in told.items() if value is not None)
-    logger.warning(
-        "%s %s: %s%s",
-        event.action,
-        event.code,
-        event.reason,
-        f" ({fields})" if fields else "",
-        extra={"secguard_event": event},
-    )
+    fields = " ".join(f"{_one_line(name)}={escape(value)}" for name, value in told.items() if value is not None)
+    line = f"{event.action} {_one_line(event.code)}: {_one_line(event.reason)}"
+    logger.warning("%s", f"{line} ({fields})" if fields else line, extra={"secguard_event": event})
 
 
 def escape(value: object) -> str:
     """Return `value` as text fit for one line of a log: quoted, control characters escaped, cut at 200 characters."""
     text = value.decode("latin-1") if isinstance(value, bytes) else str(value)
-    cut = text[:_LONGEST] + ("…" if len(text) > _LONGEST else "")
+    cut = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
     if cut.isascii() and cut.isprintable() and cut and not any(mark in cut for mark in " \"\\'=()"):
         return cut
     body = cut.encode("unicode_escape").decode("ascii").replace('"', '\\"')
     return f'"{body}"'
+
+
+def _one_line(text: str) -> str:
+    return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
 
 
 def deliver(event: Event, sinks: tuple[Sink, ...]) -> None:

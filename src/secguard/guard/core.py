@@ -8,10 +8,12 @@ from functools import lru_cache
 from inspect import iscoroutinefunction
 from typing import Any, Final, Protocol
 
+from starlette.applications import Starlette
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from secguard._http import Declared, compile_lines
 from secguard._paths import Matched
+from secguard.events import logger
 from secguard.guard.traffic import Delivery, Steps, WaitingDelivery, Watch
 from secguard.policy import Context, Direct, Exchange, Outcome, Policy, Reply, Verdict
 from secguard.policy.context import PLAIN_TEXT
@@ -19,6 +21,7 @@ from secguard.policy.exchange import SECURE_SCHEMES
 
 _UNSEEN: Final = Exchange({"type": "http", "path": "/", "headers": []}, Direct())  # where no hook looks at the request
 _ERROR: Final = Reply(500, (PLAIN_TEXT,), b"Internal Server Error\n")
+_ENDS: Final = frozenset({"lifespan.startup.failed", "lifespan.shutdown.complete", "lifespan.shutdown.failed"})
 _DEEPEST: Final = 32  # middlewares: one that answers to every attribute must not hold us
 
 
@@ -52,7 +55,7 @@ class Guard:
         self.context = _common_context(self.policies)
 
         self._admits = _hooks(self.policies, "admit")
-        self._watches = _hooks(self.policies, "on_receive")
+        self.watches = _hooks(self.policies, "on_receive")
         self._dones = _hooks(self.policies, "done")[::-1]
         self._lasting = [at for at, policy in enumerate(self.policies) if _overrides(policy, "open", "close")]
         finishes = _hooks(self.policies, "finish")
@@ -63,9 +66,8 @@ class Guard:
         self._app_root = _root_path(app)
         self._resolver = self.context.resolver
         self._varies = any(policy.rules for policy in self.policies)
-        self._looks = bool(self._admits or self._watches or self._dones or finishes or self._varies) or (
-            self._resolver.reads_scheme
-        )
+        self._selects = self._varies or self._resolver.reads_scheme
+        self._looks = bool(self._admits or self.watches or self._dones or finishes or self._selects)
         self._steps = lru_cache(maxsize=1024)(self._compile)
         self._steps_plain = self._steps(self._everyone, False)
         self._steps_secure = self._steps(self._everyone, True)
@@ -78,8 +80,8 @@ class Guard:
             return
 
         exchange = self._see(scope) if self._looks else _UNSEEN
-        if self._varies or self._resolver.reads_scheme:
-            steps = self._select(exchange, self._everyone)
+        if self._selects:
+            steps = self.select(exchange, self._everyone)
         else:
             steps = self._steps_secure if scope.get("scheme") in SECURE_SCHEMES else self._steps_plain
         delivery = self._delivery(exchange, steps, send)
@@ -87,33 +89,32 @@ class Guard:
         passed = 0
         reply = None
         try:
-            for passed, admit in self._admits:  # noqa: B007 - how far we came is asked below
+            for passed, admit in self._admits:
                 verdict = admit(exchange)
-                if verdict is not None and (reply := await self._settle(passed, exchange, verdict)) is not None:
-                    await self._answer(delivery, reply, passed, scope)
+                if verdict is not None and (reply := await self.settle(passed, exchange, verdict)) is not None:
+                    await delivery.answer(reply, self.select(exchange, passed), scope)
                     break
             else:
                 passed = self._everyone
-                if self._watches:
+                if self.watches:
                     receive = Watch(self, delivery, receive, scope).receive
                 await self.app(scope, receive, delivery.forward)
         except BaseException as error:
-            if kind == "http" and delivery.status is None and isinstance(error, Exception):
-                await self._answer(delivery, _ERROR, passed, scope)
-            await self._release(exchange, passed, Outcome(delivery.status, error))
-            if not delivery.refused:
-                raise  # an app that raises because its client was refused has nothing to tell the server
-        if self._dones:
-            await self._release(exchange, passed, Outcome(delivery.status))
+            await self._fail(delivery, error, passed, scope)
+            if not (delivery.refused and isinstance(error, Exception)):
+                raise  # but an app that raises because its client was refused has nothing to tell the server
+        else:
+            if self._dones:
+                await self._release(exchange, passed, Outcome(delivery.status))
 
     def _see(self, scope: Scope) -> Exchange:
         """Return the Exchange of this scope, made at most once for all Guards that see the same request alike."""
         exchange: Exchange | None = scope.get("secguard")
-        if exchange is None or not exchange.speaks_for(scope, self._resolver):
+        if exchange is None or not exchange.speaks_for(scope, self._resolver, self._app_root):
             exchange = scope["secguard"] = Exchange(scope, self._resolver, self._app_root)
         return exchange
 
-    def _select(self, exchange: Exchange, outside: int) -> Steps:
+    def select(self, exchange: Exchange, outside: int) -> Steps:
         routed = (exchange.routed,) if self._varies else ()
         matched = tuple(policy.rules.match(routed) for policy in self.policies) if self._varies else ()
         return self._steps(outside, exchange.secure, matched)
@@ -133,7 +134,7 @@ class Guard:
                 declared = []
         return (*steps, compile_lines(declared)) if declared else tuple(steps)
 
-    async def _settle(self, at: int, exchange: Exchange, verdict: Verdict | Awaitable[Verdict]) -> Reply | None:
+    async def settle(self, at: int, exchange: Exchange, verdict: Verdict | Awaitable[Verdict]) -> Reply | None:
         """Await the verdict where it must be, tell of a refusal, and rehearse it where the mode says so."""
         reply = verdict if isinstance(verdict, Reply) or verdict is None else await verdict
         if reply is None or reply.event is None:
@@ -142,33 +143,39 @@ class Guard:
         policy.context.emit(replace(reply.event, action="rehearsed") if policy.rehearses else reply.event)
         return None if policy.rehearses else reply
 
-    async def _answer(self, delivery: Delivery, reply: Reply, outside: int, scope: Scope) -> None:
-        """Send the Reply through the `outside` outermost policies, in whatever way the connection still allows."""
-        delivery.steps = self._select(self._see(scope), outside) if self._looks else delivery.steps
-        prefix = "http.response"
-        if scope["type"] == "websocket":
-            if delivery.status is not None or "websocket.http.response" not in (scope.get("extensions") or {}):
-                await delivery.forward({"type": "websocket.close", "code": reply.close_code, "reason": ""})
-                return
-            prefix = "websocket.http.response"
-        await delivery.forward({"type": f"{prefix}.start", "status": reply.status, "headers": reply.headers})
-        body = b"" if scope.get("method") == "HEAD" else reply.body
-        await delivery.forward({"type": f"{prefix}.body", "body": body, "more_body": False})
+    async def _fail(self, delivery: Delivery, error: BaseException, passed: int, scope: Scope) -> None:
+        """Answer for an app that raised before it did, and release what was taken."""
+        outcome = Outcome(delivery.status, error)
+        try:
+            if scope["type"] == "http" and delivery.status is None and isinstance(error, Exception):
+                steps = delivery.steps if passed == self._everyone else self.select(delivery.exchange, passed)
+                await delivery.answer(_ERROR, steps, scope)
+                outcome = Outcome(delivery.status, error)
+        except Exception:
+            logger.debug("the client was gone before the error could be told", exc_info=True)
+        finally:
+            await self._release(delivery.exchange, passed, outcome)
 
     async def _release(self, exchange: Exchange, passed: int, outcome: Outcome) -> None:
         for at, done in self._dones:
-            if at < passed and (pending := done(exchange, outcome)) is not None:
-                await pending
+            if at < passed:
+                try:
+                    if (pending := done(exchange, outcome)) is not None:
+                        await pending
+                except Exception:  # the response is out, and the other policies have something to release too
+                    logger.exception("%s.done failed", type(self.policies[at]).__name__)
 
     async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Open what the policies keep open before the app starts, and close it when the app has stopped."""
         opened: list[Policy] = []
+        failed = False
 
         async def close() -> None:
             while opened:
                 await opened.pop().close()
 
         async def receive_opening() -> Message:
+            nonlocal failed
             message = await receive()
             if message["type"] == "lifespan.startup":
                 try:
@@ -177,14 +184,16 @@ class Guard:
                         opened.append(self.policies[at])
                 except Exception as error:
                     # An exception alone would tell the server that lifespan is not supported, and it would go on.
+                    failed = True
                     await send({"type": "lifespan.startup.failed", "message": str(error)})
                     raise
             return message
 
         async def send_closing(message: Message) -> None:
-            if message["type"] != "lifespan.startup.complete":
+            if message["type"] in _ENDS:
                 await close()  # before the server hears of it: it may stop the loop at once
-            await send(message)
+            if not failed:
+                await send(message)
 
         try:
             await self.app(scope, receive_opening, send_closing)
@@ -217,7 +226,8 @@ def _root_path(app: object) -> str:
     """Find the root path that the app sets for itself, as FastAPI(root_path=...) does, behind what wraps it."""
     for _ in range(_DEEPEST):
         app = getattr(app, "__self__", app)  # the bound method that protect() wraps
-        if isinstance(root_path := getattr(app, "root_path", None), str):
-            return root_path
+        # Of these only: what others call so is something else (Quart's is a folder).
+        if isinstance(app, Starlette):
+            return str(getattr(app, "root_path", ""))
         app = getattr(app, "app", None)
     return ""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from starlette.types import Message, Receive, Scope, Send
 
 from secguard._http import Lines
-from secguard.policy import Exchange
+from secguard.policy import Exchange, Reply
 
 if TYPE_CHECKING:
     from secguard.guard.core import Guard
@@ -19,7 +19,7 @@ _STARTS: Final = frozenset({"http.response.start", "websocket.accept", "websocke
 
 
 class Delivery:
-    """The sending side of one exchange."""
+    """The sending side of one exchange. `status` is what was sent, and 101 for an accepted websocket."""
 
     __slots__ = ("exchange", "refused", "send", "status", "steps")
 
@@ -28,26 +28,47 @@ class Delivery:
         self.steps = steps
         self.send = send
         self.status: int | None = None
-        self.refused = False
+        self.refused = False  # by a Watch, while the app was running
 
     # Not a coroutine function: it returns the awaitable of the server's own `send`, and saves a frame per message.
     def forward(self, message: Message) -> Awaitable[None]:
-        if message["type"] in _STARTS:
-            self.status = message.get("status", 101)
+        """Pass a message of the app on, its headers hardened where it starts a response."""
+        if message["type"] in _STARTS and self.send is not _discard:
             return self.start(message)
         return self.send(message)
 
-    def refuse(self) -> None:
-        """Take no more from the app."""
-        self.refused = True
-        self.send = _discard
-
     def start(self, message: Message) -> Awaitable[None]:
+        """Send the message that starts the response, with the headers it leaves with."""
         headers = list(message.get("headers", ()))
-        exchange = self.exchange
         for step in self.steps:
-            step(exchange, headers)
-        return self.send({**message, "headers": headers})
+            step(self.exchange, headers)
+        return self.send_start(message, headers)
+
+    def send_start(self, message: Message, headers: Lines) -> Awaitable[None]:
+        """Send a copy of the message that has these headers: the app may hold on to its own."""
+        hardened = dict(message)
+        hardened["headers"] = headers
+        self.status = message.get("status", 101)
+        return self.send(hardened)
+
+    async def answer(self, reply: Reply, steps: Steps, scope: Scope) -> None:
+        """Send a Reply in the app's place, in whatever way the connection still allows. The app is heard no more."""
+        own = type(self)(self.exchange, steps, self.close())
+        prefix = "http.response"
+        if scope["type"] == "websocket":
+            if self.status is not None or "websocket.http.response" not in (scope.get("extensions") or {}):
+                await own.send({"type": "websocket.close", "code": reply.close_code, "reason": ""})
+                return
+            prefix = "websocket.http.response"
+        self.status = reply.status
+        await own.forward({"type": f"{prefix}.start", "status": reply.status, "headers": reply.lines})
+        body = b"" if scope.get("method") == "HEAD" else reply.body
+        await own.send({"type": f"{prefix}.body", "body": body, "more_body": False})
+
+    def close(self) -> Send:
+        """Drop what the app still sends, and return the way to the server."""
+        send, self.send = self.send, _discard
+        return send
 
 
 class WaitingDelivery(Delivery):
@@ -56,11 +77,13 @@ class WaitingDelivery(Delivery):
     __slots__ = ()
 
     async def start(self, message: Message) -> None:
+        """Send the message that starts the response, unless a refusal has overtaken it while it waited."""
         headers = list(message.get("headers", ()))
         for step in self.steps:
             if (pending := step(self.exchange, headers)) is not None:
                 await pending
-        await self.send({**message, "headers": headers})
+        if self.send is not _discard:
+            await self.send_start(message, headers)
 
 
 class Watch:
@@ -78,16 +101,19 @@ class Watch:
         self._scope = scope
 
     async def receive(self) -> Message:
-        delivery = self._delivery
+        """Return the next message, or the news that the client is gone."""
+        guard, delivery = self._guard, self._delivery
         if delivery.refused:
             return self._gone()
         message = await self._receive()
-        for at, look in self._guard._watches:
+        for at, look in guard.watches:
             verdict = look(delivery.exchange, message)
-            if verdict is not None and (reply := await self._guard._settle(at, delivery.exchange, verdict)) is not None:
+            if verdict is not None and (reply := await guard.settle(at, delivery.exchange, verdict)) is not None:
+                delivery.refused = True
                 if delivery.status is None or self._scope["type"] == "websocket":
-                    await self._guard._answer(delivery, reply, at, self._scope)
-                delivery.refuse()
+                    await delivery.answer(reply, guard.select(delivery.exchange, at), self._scope)
+                else:
+                    delivery.close()  # too late for an answer: the server finds the response cut short
                 return self._gone()
         return message
 

@@ -15,6 +15,7 @@ from secguard.policy.section import Environment, Mode, Profile
 
 PLAIN_TEXT: Final[Line] = (b"content-type", b"text/plain; charset=utf-8")
 _NO_STORE: Final[Line] = (b"cache-control", b"no-store")
+_BODILESS: Final = frozenset({*range(100, 200), 204, 304})
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,7 @@ class Reply:
     websocket that is already open (RFC 6455 section 7.4.1; 1008 is "policy violation").
 
     Example:
-        >>> Reply(403).headers
+        >>> Reply(403).lines
         ((b'cache-control', b'no-store'), (b'content-length', b'0'))
     """
 
@@ -38,10 +39,12 @@ class Reply:
     cacheable: bool = False
     close_code: int = 1008
 
-    def __post_init__(self) -> None:
-        ready = () if self.cacheable else (_NO_STORE,)
-        length = (b"content-length", b"%d" % len(self.body))
-        object.__setattr__(self, "headers", (*self.headers, *ready, length))
+    @property
+    def lines(self) -> tuple[Line, ...]:
+        """All header lines, the ones that every Reply carries included."""
+        # RFC 9110 section 8.6: no Content-Length beside a status that has no content.
+        length = () if self.status in _BODILESS else ((b"content-length", b"%d" % len(self.body)),)
+        return (*self.headers, *(() if self.cacheable else (_NO_STORE,)), *length)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -91,32 +91,66 @@ class Exchange:
         lines = scope["headers"]
         if type(lines) is not list:  # ASGI allows any iterable, even one that can be read once only
             lines = scope["headers"] = list(lines)
-        self.kind: Literal["http", "websocket"] = scope["type"]
-        self.method: str = scope.get("method", "GET")  # a websocket handshake is a GET (RFC 6455 section 4.1)
-        self.path: str = scope["path"]
-        self.root_path: str = scope.get("root_path", "")
-        self.raw_path: bytes | None = scope.get("raw_path")
-        self.query: bytes = scope.get("query_string", b"")
-        self.http_version: str = scope.get("http_version", "1.1")
         self.lines: list[Line] = lines
-        self.tls: bool = scope.get("scheme") in SECURE_SCHEMES
-        self.address: tuple[str, Any] | None = scope.get("client")
+        self.headers: dict[bytes, bytes] = dict(lines)
+        self.path: str = scope["path"]
+        self._scope = dict(scope)  # one copy costs less than reading every key that somebody may ask for
         self._resolver = resolver
         self._app_root = app_root
 
-    def speaks_for(self, scope: Scope, resolver: Resolver) -> bool:
-        """Whether this Exchange is what a Guard with `resolver` would make of `scope`: a mount changes the paths."""
+    def speaks_for(self, scope: Scope, resolver: Resolver, app_root: str) -> bool:
+        """Whether this is the Exchange that another Guard would make of `scope`.
+
+        It is not where a mount, a method override or a middleware for proxies has changed the scope in between.
+        """
         return (
             self._resolver is resolver
-            and self.path == scope["path"]
-            and self.root_path == scope.get("root_path", "")
+            and self._app_root == app_root
             and self.lines is scope["headers"]
+            and all(self._scope.get(name) == scope.get(name) for name in _IDENTITY)
         )
 
-    @lazy
-    def headers(self) -> dict[bytes, bytes]:
-        """Header values by lower-case name."""
-        return dict(self.lines)
+    @property
+    def kind(self) -> Literal["http", "websocket"]:
+        """Which of the two this is."""
+        kind: Literal["http", "websocket"] = self._scope["type"]
+        return kind
+
+    @property
+    def method(self) -> str:
+        """The method. A websocket handshake is a GET (RFC 6455 section 4.1)."""
+        method: str = self._scope.get("method", "GET")
+        return method
+
+    @property
+    def root_path(self) -> str:
+        """The root path that the server, or a mount, has set."""
+        return self._scope.get("root_path") or ""
+
+    @property
+    def raw_path(self) -> bytes | None:
+        """The path as sent, percent-encoded, where the server tells it."""
+        return self._scope.get("raw_path")
+
+    @property
+    def query(self) -> bytes:
+        """The query as sent, percent-encoded, without its question mark."""
+        return self._scope.get("query_string") or b""
+
+    @property
+    def http_version(self) -> str:
+        """`1.0`, `1.1`, `2` or `3`."""
+        return self._scope.get("http_version") or "1.1"
+
+    @property
+    def tls(self) -> bool:
+        """Whether the scope says https or wss, for whatever reason."""
+        return self._scope.get("scheme") in SECURE_SCHEMES
+
+    @property
+    def address(self) -> tuple[str, Any] | None:
+        """Host and port of the other end of the socket, as the server tells them."""
+        return self._scope.get("client")
 
     @lazy
     def identity(self) -> Peer:
@@ -143,15 +177,34 @@ class Exchange:
         """The address of the other end of the socket, as the server wrote it."""
         return self.address[0] if self.address else None
 
-    @lazy
+    @property
+    def on_unix_socket(self) -> bool:
+        """Whether the other end is a unix socket, which has no address. Servers write None, "" or "unix:…"."""
+        return not self.peer or self.peer.startswith("unix:")
+
+    @property
+    def readdressed(self) -> bool:
+        """Whether the server has put another address in the place of the socket's.
+
+        uvicorn, hypercorn and granian write port 0 beside what they took from a header. No socket has it: RFC 6335
+        section 6 reserves it.
+        """
+        return self.address is not None and str(self.address[1]) == "0" and not self.on_unix_socket
+
+    @property
     def named_host(self) -> Host | None:
         """The Host header, taken apart."""
         return parse_host(self.headers.get(b"host", b""))
 
+    @property
+    def prefix(self) -> str:
+        """The root path in force: the app's own, else the server's."""
+        return self._app_root or self.root_path
+
     @lazy
     def routed(self) -> str:
         """The path as the framework will route it. Exemptions match this one."""
-        return routed_path(self.path, self._app_root or self.root_path)
+        return routed_path(self.path, self.prefix)
 
     @lazy
     def paths(self) -> tuple[str, ...]:
@@ -163,6 +216,7 @@ class Exchange:
         return [value for own, value in self.lines if own == name]
 
 
+_IDENTITY: Final = ("type", "method", "path", "root_path", "scheme", "client")
 _LONGEST_ADDRESS: Final = len("ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255")
 
 

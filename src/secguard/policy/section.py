@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, Self, TypeAlias
+from typing import Any, ClassVar, Final, Literal, Self, TypeAlias
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 Environment: TypeAlias = Literal["production", "development"]
 Profile: TypeAlias = Literal["web", "strict", "api"]
 Mode: TypeAlias = Literal["enforce", "report"]
+
+
+def split_commas(value: object) -> object:
+    """Take a text apart at its commas, blanks trimmed; leave whatever is a list already."""
+    return [item.strip() for item in value.split(",")] if isinstance(value, str) else value
+
+
+# Lets `Annotated[tuple[str, ...], COMMAS]` be written "a, b" in code too, as it is in an environment variable.
+COMMAS: Final = BeforeValidator(split_commas)
 
 
 class Section(BaseModel):
