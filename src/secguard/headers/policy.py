@@ -1,0 +1,99 @@
+"""The policy that declares the headers of the section, and the middleware that holds nothing else."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any, Final
+
+from starlette.types import ASGIApp
+from typing_extensions import Unpack
+
+from secguard._http import Declared, keep, override
+from secguard._paths import Matched, PathRules, specificity
+from secguard.guard import Guard
+from secguard.headers.permissions import permissions_policy
+from secguard.headers.removal import is_frame_option, removals
+from secguard.headers.settings import HeaderFields, HeaderRule, HeadersSettings
+from secguard.policy import Context, ContextOptions, Policy
+
+# RFC 6797 section 6.1: directives are separated by semicolons, their names have no case, a value may be quoted.
+_MAX_AGE_ZERO: Final = re.compile(rb'(?:^|;)[ \t]*max-age[ \t]*=[ \t]*(?:0+|"0+")[ \t]*(?:;|\Z)', re.IGNORECASE)
+
+
+class HeadersPolicy(Policy):
+    """Declares the response headers of a HeadersSettings. It looks at no request unless the section has rules."""
+
+    section: HeadersSettings
+
+    def __init__(self, section: HeadersSettings, context: Context | None = None) -> None:
+        super().__init__(context)
+        self.section = section.under(self.context.profile)
+        self._rules = sorted(self.section.rules, key=_specificity)
+        self.rules = PathRules(rule.paths for rule in self._rules)
+
+    def declare(self, secure: bool, matched: Matched) -> Iterator[Declared]:
+        """Yield the lines of every response, under the rules that hold for its path."""
+        fields = self.section
+        for at in matched:
+            fields = _under_rule(fields, self._rules[at])
+        yield from removals(fields.remove)
+        yield from self._hsts(fields, secure)
+        if fields.content_type_options:
+            yield override(b"x-content-type-options", fields.content_type_options.encode())
+        if fields.frame_options:
+            yield keep(b"x-frame-options", fields.frame_options.encode(), only=is_frame_option)
+        for name, value in _yielding(fields):
+            if value:
+                yield keep(name, value.encode())
+        for extra, fixed in fields.extra.items():
+            yield override(extra.lower().encode(), fixed.encode())
+
+    def _hsts(self, fields: HeadersSettings, secure: bool) -> Iterator[Declared]:
+        # On plain http browsers ignore it (RFC 6797 section 8.1), and on a developer's machine it would pin every
+        # port of the name to https: there the app's own line passes, made single.
+        if fields.hsts:
+            sends = secure and not self.context.development
+            name = b"strict-transport-security"
+            yield override(name, fields.hsts.value.encode(), unless=_is_withdrawal) if sends else keep(name, None)
+
+
+def _yielding(fields: HeaderFields) -> Iterator[tuple[bytes, str | None]]:
+    """Yield the headers that the app may set otherwise."""
+    yield b"referrer-policy", ", ".join(fields.referrer_policy or ())
+    yield b"cross-origin-opener-policy", fields.cross_origin_opener_policy
+    yield b"cross-origin-embedder-policy", fields.cross_origin_embedder_policy
+    yield b"cross-origin-resource-policy", fields.cross_origin_resource_policy
+    yield b"origin-agent-cluster", {True: "?1", False: "?0", None: None}[fields.origin_agent_cluster]
+    yield b"permissions-policy", permissions_policy(fields.permissions_policy or {})
+    yield b"cache-control", fields.cache_control
+
+
+def _under_rule(fields: HeadersSettings, rule: HeaderRule) -> HeadersSettings:
+    changes: dict[str, Any] = {name: getattr(rule, name) for name in rule.model_fields_set - {"paths"}}
+    for name in {"permissions_policy", "extra"} & changes.keys():
+        if changes[name] is not None:
+            changes[name] = {**(getattr(fields, name) or {}), **changes[name]}
+    return fields.model_copy(update=changes)
+
+
+def _specificity(rule: HeaderRule) -> tuple[int, int]:
+    return max(specificity(pattern) for pattern in rule.paths)
+
+
+def _is_withdrawal(value: bytes) -> bool:
+    return _MAX_AGE_ZERO.search(value) is not None
+
+
+class HeadersMiddleware(Guard):
+    """Sets the response headers of a HeadersSettings, and nothing else.
+
+    Example:
+        >>> from secguard.headers import HeadersMiddleware, HeadersSettings
+        >>> app.add_middleware(HeadersMiddleware, settings=HeadersSettings(frame_options="DENY"))
+    """
+
+    def __init__(
+        self, app: ASGIApp, settings: HeadersSettings | None = None, **options: Unpack[ContextOptions]
+    ) -> None:
+        super().__init__(app, policies=[HeadersPolicy(settings or HeadersSettings(), Context(**options))])

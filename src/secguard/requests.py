@@ -1,0 +1,193 @@
+"""Hygiene of requests: what two readers could understand differently never reaches a decision, nor the app.
+
+1. Lines that must be single are: two Host, Origin, Sec-Fetch-*, Content-Length or Content-Type lines are refused, and so
+   is Content-Length beside Transfer-Encoding, the raw material of request smuggling (RFC 9112 section 6.1).
+2. Host is `host[:port]` or nothing (RFC 9110 section 7.2), whether or not an allow-list follows.
+3. A path begins with one slash and has no empty or dot segment, control byte, backslash or U+FFFD, plain or encoded:
+   frameworks disagree about all of them, and a path rule must mean the same to us as to the router behind us.
+4. The number of header lines and their size are bounded.
+
+Each check can be switched off by a setting named for its hazard.
+"""
+
+from __future__ import annotations
+
+import re
+from http import HTTPStatus
+from typing import Annotated, Final
+
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
+from starlette.types import ASGIApp
+from typing_extensions import Unpack
+
+from secguard._http import parse_host
+from secguard.guard import Guard
+from secguard.policy import Context, ContextOptions, Exchange, Policy, RefusingSection, Reply
+from secguard.policy.section import COMMAS
+
+_SINGLE: Final = frozenset({b"host", b"origin", b"content-length", b"content-type"})
+
+# What is asked of the decoded path, by the setting that waives it. An encoding that is still there was written twice
+# (`%252e`), and some reader behind us will take it off. Servlet readers end a dot segment at `;` too.
+_SLASH: Final = r"(?:/|%2f)"
+_PATH_CHECKS: Final = {
+    "allow_rootless_paths": (re.compile(r"\A(?!/)"), "the path does not begin with a slash"),
+    "allow_empty_segments": (re.compile(rf"{_SLASH}{{2}}", re.I), "the path has an empty segment"),
+    "allow_dot_segments": (
+        re.compile(rf"(?:{_SLASH}|\A)(?:\.|%2e){{1,2}}(?:{_SLASH}|;|%3b|\Z)", re.I),
+        "the path has a dot segment",
+    ),
+    "allow_control_bytes": (re.compile(r"[\x00-\x1f\x7f-\x9f]|%[01][0-9a-f]|%7f", re.I), "the path has a control byte"),
+    "allow_backslashes": (re.compile(r"\\|%5c", re.I), "the path has a backslash"),
+    "allow_undecodable_paths": (
+        re.compile("\N{REPLACEMENT CHARACTER}|[\ud800-\udfff]|%ef%bf%bd", re.I),
+        "the path is not UTF-8",
+    ),
+}
+_ENCODED_SLASH: Final = re.compile(rb"%2f", re.IGNORECASE)
+
+
+def _single_names(names: tuple[str, ...]) -> tuple[str, ...]:
+    for name in names:
+        if not _must_be_single(name.lower().encode()):
+            known = ", ".join(sorted(single.decode() for single in _SINGLE))
+            raise PydanticCustomError(
+                "header-not-single",
+                "{name} may repeat anyway; write some of {known}, sec-fetch-site",
+                {"name": name, "known": known},
+            )
+    return tuple(name.lower() for name in names)
+
+
+def _must_be_single(name: bytes) -> bool:
+    return name in _SINGLE or name.startswith(b"sec-fetch-")
+
+
+class RequestsSettings(RefusingSection):
+    """What a request must be like to be looked at.
+
+    Example:
+        >>> RequestsSettings(max_header_count=50, allow_empty_segments=True)
+        RequestsSettings(...)
+    """
+
+    max_header_count: int = Field(default=100, ge=1)
+    """Header lines; 431 beyond (RFC 6585 section 5)."""
+    max_header_size: int = Field(default=65536, ge=1)
+    """Bytes of all header names and values together; 431 beyond."""
+    allow_repeated_headers: Annotated[tuple[str, ...], COMMAS, AfterValidator(_single_names)] = ()
+    """Lines, of those that must be single, that may come twice."""
+    allow_length_with_transfer_encoding: bool = False
+    """Let Content-Length stand beside Transfer-Encoding: request smuggling."""
+    allow_malformed_host: bool = False
+    """Let a Host pass that is missing or no `host[:port]`: poisoned links and caches."""
+    allow_rootless_paths: bool = False
+    """Let paths pass that do not begin with a slash, such as absolute-form targets."""
+    allow_empty_segments: bool = False
+    """Let `//` pass: some frameworks route `//admin` as `/admin`."""
+    allow_dot_segments: bool = False
+    """Let `/./` and `/../` pass."""
+    allow_control_bytes: bool = False
+    """Let control bytes and NUL pass."""
+    allow_backslashes: bool = False
+    """Let backslashes pass: some readers take them for slashes."""
+    allow_undecodable_paths: bool = False
+    """Let paths pass that are not UTF-8, of which different ones look the same once decoded."""
+    refuse_encoded_slashes: bool = False
+    """Refuse `%2F` in the path as sent."""
+
+
+class RequestsPolicy(Policy):
+    """Refuses, with 400 or 431, requests that do not pass the hygiene of a RequestsSettings."""
+
+    section: RequestsSettings
+
+    def __init__(self, section: RequestsSettings, context: Context | None = None) -> None:
+        super().__init__(context)
+        self.section = section
+        self._most = section.max_header_count
+        self._largest = section.max_header_size
+        self._waived = frozenset(name.encode() for name in section.allow_repeated_headers)
+        self._path_checks = tuple(check for name, check in _PATH_CHECKS.items() if not getattr(section, name))
+
+    def admit(self, exchange: Exchange) -> Reply | None:
+        """Return the refusal of a request that two readers could understand differently."""
+        lines, headers, path = exchange.lines, exchange.headers, exchange.path
+        if len(headers) == len(lines):
+            # No name comes twice, so the mapping holds every byte; joining is the fastest way to count them.
+            size = len(b"".join(headers)) + len(b"".join(headers.values()))
+        else:
+            size = sum(len(name) + len(value) for name, value in lines)
+        if len(lines) > self._most or size > self._largest:
+            return self._too_large(exchange, size)
+        if len(headers) < len(lines) and (name := self._repeated(exchange)):
+            return self._refuse(exchange, "requests.repeated", "a header that must be single came twice", header=name)
+        if b"transfer-encoding" in headers and b"content-length" in headers:
+            if not self.section.allow_length_with_transfer_encoding:
+                return self._refuse(exchange, "requests.framing", "Content-Length came with Transfer-Encoding")
+        host = headers.get(b"host", b"")
+        if parse_host(host) is None and not self._waives_host(exchange):
+            return self._refuse(exchange, "requests.host", "Host is missing or is no host[:port]", host=host)
+        # Nearly every path passes these, at a fraction of the cost of the exact checks.
+        if not (
+            path[:1] == "/"
+            and "//" not in path
+            and "/." not in path
+            and "%" not in path
+            and "\\" not in path
+            and path.isascii()
+            and path.isprintable()
+        ) and (wrong := self._wrong_path(exchange)):
+            return self._refuse(exchange, "requests.path", wrong)
+        if self.section.refuse_encoded_slashes and _ENCODED_SLASH.search(
+            exchange.raw_path or path.encode(errors="surrogatepass")
+        ):
+            return self._refuse(exchange, "requests.path", "the path has an encoded slash")
+        return None
+
+    def _repeated(self, exchange: Exchange) -> bytes | None:
+        seen = set()
+        for name, _ in exchange.lines:
+            if name in seen and name not in self._waived and _must_be_single(name):
+                return name
+            seen.add(name)
+        return None
+
+    def _waives_host(self, exchange: Exchange) -> bool:
+        # HTTP/1.0 knows no Host, and load balancers' health checks still speak it. From 1.1 on it is a MUST
+        # (RFC 9112 section 3.2), which not every server enforces.
+        missing = b"host" not in exchange.headers
+        return self.section.allow_malformed_host or (missing and exchange.http_version == "1.0")
+
+    def _wrong_path(self, exchange: Exchange) -> str | None:
+        if exchange.path == "*" and exchange.method == "OPTIONS":  # asterisk-form, RFC 9112 section 3.2.4
+            return None
+        return next((reason for wrong, reason in self._path_checks if wrong.search(exchange.path)), None)
+
+    def _refuse(self, exchange: Exchange, code: str, reason: str, **detail: object) -> Reply:
+        return self.context.refuse(exchange, HTTPStatus.BAD_REQUEST, code, reason, **detail)
+
+    def _too_large(self, exchange: Exchange, size: int) -> Reply:
+        return self.context.refuse(
+            exchange,
+            HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+            "requests.headers",
+            "too many header lines, or too large",
+            lines=len(exchange.lines),
+            bytes=size,
+        )
+
+
+class RequestsMiddleware(Guard):
+    """Refuses requests that two readers could understand differently, and does nothing else.
+
+    Example:
+        >>> from secguard.requests import RequestsMiddleware, RequestsSettings
+        >>> app.add_middleware(RequestsMiddleware, settings=RequestsSettings(max_header_count=50))
+    """
+
+    def __init__(
+        self, app: ASGIApp, settings: RequestsSettings | None = None, **options: Unpack[ContextOptions]
+    ) -> None:
+        super().__init__(app, policies=[RequestsPolicy(settings or RequestsSettings(), Context(**options))])
