@@ -1,8 +1,8 @@
 """Header bytes: the three ways to set a line, and the grammars every policy shares.
 
-A header is a pair of byte strings, as ASGI carries it. Policies *declare* lines at start; `compile_lines` turns
-what they declared into one function that edits a response's lines. That function answers the common case, where the app set
-nothing we own, with one scan and one concatenation, and goes line by line only otherwise.
+A header is a pair of byte strings, as ASGI carries it. Policies *declare* lines at start, and `compile_lines` turns
+what they declared into one function that edits a response's lines. That function answers the common case, where the
+app set nothing we own, with one scan and one concatenation, and goes line by line only otherwise.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class How(Enum):
 
     OVERRIDE = "override"  # ours replaces every line of the app's
     APPEND = "append"  # ours joins the app's as one more list element
-    KEEP = "keep"  # the app's first line stands, and ours is not sent
+    KEEP = "keep"  # the app's stands, and ours is not sent
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,8 @@ class Declared:
     how: How
     # Settles by the app's own value instead of `how`: True keeps the app's line, False replaces or removes it.
     keeps: Callable[[bytes], bool] | None = None
+    # Whether several lines of the app's say no less than one that lists them (RFC 9110 section 5.3).
+    listed: bool = False
 
     def apply(self, lines: Lines) -> None:
         """Set this line among `lines`, in place. Afterwards the name stands there at most once."""
@@ -46,11 +48,20 @@ class Declared:
         elif self.how is How.APPEND:
             append(lines, self.name, self.value or b"")
         elif self.keeps(first) if self.keeps else self.how is How.KEEP:
-            _dedupe(lines, self.name)
+            self._make_single(lines)
         else:
             remove(lines, self.name)
             if self.value is not None:
                 lines.append((self.name, self.value))
+
+    def _make_single(self, lines: Lines) -> None:
+        """Leave one line: all that the app said where it is a list, else what was said nearest to the endpoint."""
+        held = [line for line in lines if line[0].lower() == self.name]
+        if len(held) > 1:
+            at = lines.index(held[0])
+            remove(lines, self.name)
+            values = list(dict.fromkeys(value for _, value in held))
+            lines.insert(at, (held[0][0], b", ".join(values) if self.listed else values[0]))
 
 
 def override(name: bytes, value: bytes | None, *, unless: Callable[[bytes], bool] | None = None) -> Declared:
@@ -58,9 +69,11 @@ def override(name: bytes, value: bytes | None, *, unless: Callable[[bytes], bool
     return Declared(name, value, How.OVERRIDE, unless)
 
 
-def keep(name: bytes, value: bytes | None, *, only: Callable[[bytes], bool] | None = None) -> Declared:
+def keep(
+    name: bytes, value: bytes | None, *, only: Callable[[bytes], bool] | None = None, listed: bool = False
+) -> Declared:
     """Declare a line that yields to the app's; with `only`, it yields to no value that fails the test."""
-    return Declared(name, value, How.KEEP, only)
+    return Declared(name, value, How.KEEP, only, listed)
 
 
 def join(name: bytes, value: bytes) -> Declared:
@@ -128,15 +141,6 @@ def append(lines: Lines, name: bytes, value: bytes) -> None:
 def remove(lines: Lines, name: bytes) -> None:
     """Take every line called `name` (lower case) out of `lines`, whatever its letter case there."""
     lines[:] = [line for line in lines if line[0].lower() != name]
-
-
-def _dedupe(lines: Lines, name: bytes) -> None:
-    """Leave only the first line called `name`: the one that was set nearest to the endpoint."""
-    held = [line for line in lines if line[0].lower() == name]
-    if len(held) > 1:
-        at = lines.index(held[0])
-        remove(lines, name)
-        lines.insert(at, held[0])
 
 
 def _elements(value: bytes) -> list[bytes]:

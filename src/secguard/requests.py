@@ -1,6 +1,6 @@
 """Hygiene of requests: what two readers could understand differently never reaches a decision, nor the app.
 
-1. Lines that must be single are: two Host, Origin, Sec-Fetch-*, Content-Length or Content-Type lines are refused, and so
+1. Lines that must be single are: a second Host, Origin, Sec-Fetch-*, Content-Length or Content-Type is refused, and so
    is Content-Length beside Transfer-Encoding, the raw material of request smuggling (RFC 9112 section 6.1).
 2. Host is `host[:port]` or nothing (RFC 9110 section 7.2), whether or not an allow-list follows.
 3. A path begins with one slash and has no empty or dot segment, control byte, backslash or U+FFFD, plain or encoded:
@@ -33,19 +33,21 @@ _SINGLE: Final = frozenset({b"host", b"origin", b"content-length", b"content-typ
 _SLASH: Final = r"(?:/|%2f)"
 _PATH_CHECKS: Final = {
     "allow_rootless_paths": (re.compile(r"\A(?!/)"), "the path does not begin with a slash"),
-    "allow_empty_segments": (re.compile(rf"{_SLASH}{{2}}", re.I), "the path has an empty segment"),
+    "allow_empty_segments": (re.compile(rf"{_SLASH}{{2}}", re.IGNORECASE), "the path has an empty segment"),
     "allow_dot_segments": (
-        re.compile(rf"(?:{_SLASH}|\A)(?:\.|%2e){{1,2}}(?:{_SLASH}|;|%3b|\Z)", re.I),
+        re.compile(rf"(?:{_SLASH}|\A)(?:\.|%2e){{1,2}}(?:{_SLASH}|;|%3b|\Z)", re.IGNORECASE),
         "the path has a dot segment",
     ),
-    "allow_control_bytes": (re.compile(r"[\x00-\x1f\x7f-\x9f]|%[01][0-9a-f]|%7f", re.I), "the path has a control byte"),
-    "allow_backslashes": (re.compile(r"\\|%5c", re.I), "the path has a backslash"),
+    "allow_control_bytes": (
+        re.compile(r"[\x00-\x1f\x7f-\x9f]|%[01][0-9a-f]|%7f", re.IGNORECASE),
+        "the path has a control byte",
+    ),
+    "allow_backslashes": (re.compile(r"\\|%5c", re.IGNORECASE), "the path has a backslash"),
     "allow_undecodable_paths": (
-        re.compile("\N{REPLACEMENT CHARACTER}|[\ud800-\udfff]|%ef%bf%bd", re.I),
+        re.compile("\N{REPLACEMENT CHARACTER}|[\ud800-\udfff]|%ef%bf%bd", re.IGNORECASE),
         "the path is not UTF-8",
     ),
 }
-_ENCODED_SLASH: Final = re.compile(rb"%2f", re.IGNORECASE)
 
 
 def _single_names(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -68,8 +70,8 @@ class RequestsSettings(RefusingSection):
     """What a request must be like to be looked at.
 
     Example:
-        >>> RequestsSettings(max_header_count=50, allow_empty_segments=True)
-        RequestsSettings(...)
+        >>> RequestsSettings(max_header_count=50, allow_empty_segments=True).max_header_count
+        50
     """
 
     max_header_count: int = Field(default=100, ge=1)
@@ -108,6 +110,7 @@ class RequestsPolicy(Policy):
         self.section = section
         self._most = section.max_header_count
         self._largest = section.max_header_size
+        self._refuses_both_lengths = not section.allow_length_with_transfer_encoding
         self._waived = frozenset(name.encode() for name in section.allow_repeated_headers)
         self._path_checks = tuple(check for name, check in _PATH_CHECKS.items() if not getattr(section, name))
 
@@ -123,9 +126,8 @@ class RequestsPolicy(Policy):
             return self._too_large(exchange, size)
         if len(headers) < len(lines) and (name := self._repeated(exchange)):
             return self._refuse(exchange, "requests.repeated", "a header that must be single came twice", header=name)
-        if b"transfer-encoding" in headers and b"content-length" in headers:
-            if not self.section.allow_length_with_transfer_encoding:
-                return self._refuse(exchange, "requests.framing", "Content-Length came with Transfer-Encoding")
+        if b"transfer-encoding" in headers and b"content-length" in headers and self._refuses_both_lengths:
+            return self._refuse(exchange, "requests.framing", "Content-Length came with Transfer-Encoding")
         host = headers.get(b"host", b"")
         if parse_host(host) is None and not self._waives_host(exchange):
             return self._refuse(exchange, "requests.host", "Host is missing or is no host[:port]", host=host)
@@ -140,11 +142,12 @@ class RequestsPolicy(Policy):
             and path.isprintable()
         ) and (wrong := self._wrong_path(exchange)):
             return self._refuse(exchange, "requests.path", wrong)
-        if self.section.refuse_encoded_slashes and _ENCODED_SLASH.search(
-            exchange.raw_path or path.encode(errors="surrogatepass")
-        ):
+        if self.section.refuse_encoded_slashes and self._has_encoded_slash(exchange):
             return self._refuse(exchange, "requests.path", "the path has an encoded slash")
         return None
+
+    def _has_encoded_slash(self, exchange: Exchange) -> bool:
+        return b"%2f" in (exchange.raw_path or b"").lower() or "%2f" in exchange.path.lower()
 
     def _repeated(self, exchange: Exchange) -> bytes | None:
         seen = set()

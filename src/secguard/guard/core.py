@@ -115,6 +115,7 @@ class Guard:
         return exchange
 
     def select(self, exchange: Exchange, outside: int) -> Steps:
+        """Return the steps of a response that passes the `outside` outermost policies."""
         routed = (exchange.routed,) if self._varies else ()
         matched = tuple(policy.rules.match(routed) for policy in self.policies) if self._varies else ()
         return self._steps(outside, exchange.secure, matched)

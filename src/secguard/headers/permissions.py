@@ -14,18 +14,19 @@ from secguard.policy.section import split_commas
 
 # The features of the W3C's registry and of Chromium. A name a browser does not know is a message in its console.
 FEATURES: Final = frozenset(
-    "accelerometer all-screens-capture ambient-light-sensor aria-notify attribution-reporting autofill autoplay battery "
-    "bluetooth browsing-topics camera captured-surface-control clipboard-read clipboard-write compute-pressure "
-    "controlled-frame deferred-fetch deferred-fetch-minimal digital-credentials-create digital-credentials-get "
-    "direct-sockets display-capture encrypted-media execution-while-not-rendered execution-while-out-of-viewport "
-    "focus-without-user-activation fullscreen gamepad geolocation gyroscope hid identity-credentials-get idle-detection "
-    "join-ad-interest-group keyboard-map language-detector language-model local-fonts local-network local-network-access "
-    "loopback-network magnetometer manual-text mediasession microphone midi monetization on-device-speech-recognition "
-    "otp-credentials payment picture-in-picture private-state-token-issuance private-state-token-redemption proofreader "
-    "publickey-credentials-create publickey-credentials-get record-ad-auction-events rewriter run-ad-auction "
-    "screen-wake-lock serial shared-storage shared-storage-select-url smart-card speaker-selection storage-access "
-    "summarizer sub-apps sync-xhr tools translator unload usb usb-unrestricted vertical-scroll web-app-installation "
-    "web-printing web-share window-management writer xr-spatial-tracking".split()
+    "accelerometer all-screens-capture ambient-light-sensor aria-notify attribution-reporting autofill autoplay "
+    "battery bluetooth browsing-topics camera captured-surface-control clipboard-read clipboard-write "
+    "compute-pressure controlled-frame deferred-fetch deferred-fetch-minimal digital-credentials-create "
+    "digital-credentials-get direct-sockets display-capture encrypted-media execution-while-not-rendered "
+    "execution-while-out-of-viewport focus-without-user-activation fullscreen gamepad geolocation gyroscope hid "
+    "identity-credentials-get idle-detection join-ad-interest-group keyboard-map language-detector language-model "
+    "local-fonts local-network local-network-access loopback-network magnetometer manual-text mediasession "
+    "microphone midi monetization on-device-speech-recognition otp-credentials payment picture-in-picture "
+    "private-state-token-issuance private-state-token-redemption proofreader publickey-credentials-create "
+    "publickey-credentials-get record-ad-auction-events rewriter run-ad-auction screen-wake-lock serial "
+    "shared-storage shared-storage-select-url smart-card speaker-selection storage-access sub-apps summarizer "
+    "sync-xhr tools translator unload usb usb-unrestricted vertical-scroll web-app-installation web-printing "
+    "web-share window-management writer xr-spatial-tracking".split()
 )
 
 # Chosen so that no page that works today stops working: nothing here is used without asking the user first, or by

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, Final
 
 from starlette.types import ASGIApp
@@ -14,7 +15,7 @@ from secguard._paths import Matched, PathRules, specificity
 from secguard.guard import Guard
 from secguard.headers.permissions import permissions_policy
 from secguard.headers.removal import is_frame_option, removals
-from secguard.headers.settings import HeaderFields, HeaderRule, HeadersSettings
+from secguard.headers.settings import HeaderFields, HeaderRule, HeadersSettings, Hsts
 from secguard.policy import Context, ContextOptions, Policy
 
 # RFC 6797 section 6.1: directives are separated by semicolons, their names have no case, a value may be quoted.
@@ -38,35 +39,38 @@ class HeadersPolicy(Policy):
         for at in matched:
             fields = _under_rule(fields, self._rules[at])
         yield from removals(fields.remove)
-        yield from self._hsts(fields, secure)
-        if fields.content_type_options:
-            yield override(b"x-content-type-options", fields.content_type_options.encode())
-        if fields.frame_options:
-            yield keep(b"x-frame-options", fields.frame_options.encode(), only=is_frame_option)
-        for name, value in _yielding(fields):
-            if value:
-                yield keep(name, value.encode())
+        yield self._hsts(fields.hsts, secure)
+        for way, name, value in _lines(fields):
+            yield way(name, value.encode() if value else None)
         for extra, fixed in fields.extra.items():
             yield override(extra.lower().encode(), fixed.encode())
 
-    def _hsts(self, fields: HeadersSettings, secure: bool) -> Iterator[Declared]:
+    def _hsts(self, hsts: Hsts | None, secure: bool) -> Declared:
         # On plain http browsers ignore it (RFC 6797 section 8.1), and on a developer's machine it would pin every
-        # port of the name to https: there the app's own line passes, made single.
-        if fields.hsts:
-            sends = secure and not self.context.development
-            name = b"strict-transport-security"
-            yield override(name, fields.hsts.value.encode(), unless=_is_withdrawal) if sends else keep(name, None)
+        # port of the name to https.
+        if hsts and secure and not self.context.development:
+            return override(b"strict-transport-security", hsts.value.encode(), unless=_is_withdrawal)
+        return keep(b"strict-transport-security", None)
 
 
-def _yielding(fields: HeaderFields) -> Iterator[tuple[bytes, str | None]]:
-    """Yield the headers that the app may set otherwise."""
-    yield b"referrer-policy", ", ".join(fields.referrer_policy or ())
-    yield b"cross-origin-opener-policy", fields.cross_origin_opener_policy
-    yield b"cross-origin-embedder-policy", fields.cross_origin_embedder_policy
-    yield b"cross-origin-resource-policy", fields.cross_origin_resource_policy
-    yield b"origin-agent-cluster", {True: "?1", False: "?0", None: None}[fields.origin_agent_cluster]
-    yield b"permissions-policy", permissions_policy(fields.permissions_policy or {})
-    yield b"cache-control", fields.cache_control
+_keep_list: Final = partial(keep, listed=True)
+
+
+def _lines(fields: HeaderFields) -> Iterator[tuple[Callable[[bytes, bytes | None], Declared], bytes, str | None]]:
+    """Yield each header, how it meets the app's own, and its value. One without a value is left to the app, once."""
+    yield override if fields.content_type_options else keep, b"x-content-type-options", fields.content_type_options
+    yield (
+        partial(keep, only=is_frame_option) if fields.frame_options else keep,
+        b"x-frame-options",
+        fields.frame_options,
+    )
+    yield _keep_list, b"referrer-policy", ", ".join(fields.referrer_policy or ())
+    yield keep, b"cross-origin-opener-policy", fields.cross_origin_opener_policy
+    yield keep, b"cross-origin-embedder-policy", fields.cross_origin_embedder_policy
+    yield keep, b"cross-origin-resource-policy", fields.cross_origin_resource_policy
+    yield keep, b"origin-agent-cluster", {True: "?1", False: "?0", None: None}[fields.origin_agent_cluster]
+    yield _keep_list, b"permissions-policy", permissions_policy(fields.permissions_policy or {})
+    yield _keep_list, b"cache-control", fields.cache_control
 
 
 def _under_rule(fields: HeadersSettings, rule: HeaderRule) -> HeadersSettings:

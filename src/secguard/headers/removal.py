@@ -1,4 +1,4 @@
-"""Headers that should not leave: what tells attackers which software runs, and what harms where it is still believed."""
+"""Headers that should not leave: what tells which software runs, and what harms where it is still believed."""
 
 from __future__ import annotations
 

@@ -159,8 +159,9 @@ class HeadersSettings(HeaderFields):
     """The response headers of every page, file and error.
 
     Example:
-        >>> HeadersSettings(frame_options="DENY", rules=[{"paths": ["/oauth"], "cross_origin_opener_policy": "unsafe-none"}])
-        HeadersSettings(...)
+        >>> popups = {"paths": ["/oauth"], "cross_origin_opener_policy": "unsafe-none"}
+        >>> HeadersSettings(frame_options="DENY", rules=[popups]).frame_options
+        'DENY'
     """
 
     rules: tuple[HeaderRule, ...] = ()

@@ -14,6 +14,7 @@ from secguard.policy.exchange import Direct, Exchange, Resolver
 from secguard.policy.section import Environment, Mode, Profile
 
 PLAIN_TEXT: Final[Line] = (b"content-type", b"text/plain; charset=utf-8")
+_DIRECT: Final = Direct()
 _NO_STORE: Final[Line] = (b"cache-control", b"no-store")
 _BODILESS: Final = frozenset({*range(100, 200), 204, 304})
 
@@ -61,7 +62,7 @@ class Context:
     environment: Environment = "production"
     profile: Profile = "web"
     mode: Mode = "enforce"
-    resolver: Resolver = Direct()
+    resolver: Resolver = _DIRECT
     sinks: tuple[Sink, ...] = (log_event,)
     clock: Callable[[], float] = time.time
 
