@@ -66,7 +66,7 @@ class Guard:
         self._app_root = _root_path(app)
         self._resolver = self.context.resolver
         self._varies = any(policy.rules for policy in self.policies)
-        self._selects = self._varies or self._resolver.reads_scheme
+        self._selects = self._varies or self._resolver.trusts
         self._looks = bool(self._admits or self.watches or self._dones or finishes or self._selects)
         self._steps = lru_cache(maxsize=1024)(self._compile)
         self._steps_plain = self._steps(self._everyone, False)

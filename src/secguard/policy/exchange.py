@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, MutableMapping
+from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
@@ -57,8 +57,8 @@ class Resolver(Protocol):
     """Finds out the Peer of an Exchange."""
 
     @property
-    def reads_scheme(self) -> bool:
-        """Whether the scheme is read from a forwarded header, so that the scope's cannot be relied on."""
+    def trusts(self) -> bool:
+        """Whether it takes anybody's word. If not, what the scope says is what there is, and nobody need be asked."""
 
     def resolve(self, exchange: Exchange) -> Peer:
         """Return the Peer."""
@@ -67,7 +67,7 @@ class Resolver(Protocol):
 class Direct:
     """The resolver of an app that no trusted proxy stands in front of: what the server says is what there is."""
 
-    reads_scheme: Final = False
+    trusts: Final = False
 
     def resolve(self, exchange: Exchange) -> Peer:
         """Return the Peer as the server saw it."""
@@ -160,17 +160,17 @@ class Exchange:
     @property
     def client(self) -> Address | None:
         """The client's address: the nearest one that no trusted proxy vouches away. None on a unix socket."""
-        return self.identity.client
+        return self.identity.client if self._resolver.trusts else parse_address(self.peer)
 
     @property
     def secure(self) -> bool:
         """Whether the client speaks https or wss."""
-        return self.identity.secure
+        return self.identity.secure if self._resolver.trusts else self.tls
 
     @property
     def host(self) -> Host | None:
         """The host that the client asked for, or None where the request names none that is well-formed."""
-        return self.identity.host
+        return self.identity.host if self._resolver.trusts else self.named_host
 
     @property
     def peer(self) -> str | None:

@@ -1,0 +1,153 @@
+"""Allowed hosts: a request that names another host in its Host header is refused.
+
+1. The host is the one the client asked for, as `proxies` found it, in lower case and without a trailing dot.
+2. `example.com` is that name alone. `*.example.com` is every name below it, at any depth, and not `example.com`.
+3. An entry without a port allows every port. `example.com:8443` allows that port only.
+4. A request that names no host, or none that is well-formed, is refused like one that names a strange host.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from http import HTTPStatus
+from typing import Annotated, Final, Self, Unpack
+
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
+from starlette.types import ASGIApp
+
+from secguard._http import Host, parse_host
+from secguard.guard import Guard
+from secguard.policy import Context, ContextOptions, Exchange, Policy, RefusingSection, Verdict
+from secguard.policy.section import COMMAS
+
+LOOPBACK: Final = ("localhost", "*.localhost", "127.0.0.1", "[::1]", "testserver")
+
+_WILDCARD: Final = "*."
+_ADDRESS: Final = re.compile(r"[0-9.]+|\[.*")
+_SEPARATORS: Final = re.compile("[.\u3002\uff0e\uff61]")  # between labels: RFC 3490 section 3.1
+_DEFAULT_PORTS: Final = frozenset({80, 443})
+
+
+def _check_entry(entry: str) -> str:
+    """Return the entry in the form it is compared in, or raise the start-up error that says what is wrong with it."""
+    wildcard = _WILDCARD if entry.startswith(_WILDCARD) else ""
+    name = entry.removeprefix(wildcard)
+    host = parse_host(name.encode("ascii", "replace"))
+    if (problem := _clumsy(entry)) or host is None or (problem := _pointless(wildcard, host)):
+        problem = problem or "it is no name, address, or either with a port: write it like example.com or [::1]:8443"
+        raise PydanticCustomError("host-entry", "{entry}: {problem}", {"entry": repr(entry), "problem": problem})
+    return f"{wildcard}{host}"
+
+
+def _clumsy(entry: str) -> str:
+    """Say what is wrong with an entry that is something else than a host, as far as that can be recognised."""
+    if not entry:
+        return "it is empty"
+    if "://" in entry:
+        return f"it has a scheme: write {entry.partition('://')[2].partition('/')[0]}"
+    if "/" in entry:
+        return f"it has a path: write {entry.partition('/')[0]}"
+    if any(letter.isspace() for letter in entry):
+        return "it has a blank in it: give each host an entry of its own"
+    if not entry.isascii():
+        return f"browsers send its ASCII form (RFC 5890 section 2.3.2.1): write {_ascii_form(entry)}"
+    if "*" in entry.removeprefix(_WILDCARD):
+        return "only *.example.com stands for several names" + (
+            ", and to allow every host, switch the section off: SECGUARD_HOSTS=off" if entry == "*" else ""
+        )
+    if entry.count(":") > 1 and parse_host(f"[{entry}]".encode()):
+        return f"an IPv6 address stands in brackets: write [{entry}]"
+    return ""
+
+
+def _pointless(wildcard: str, host: Host) -> str:
+    """Say why no request would ever match."""
+    if wildcard and _ADDRESS.fullmatch(host.name):
+        return f"an address has no subdomains: write {host}"
+    if host.port in _DEFAULT_PORTS:
+        return f"clients leave the scheme's own port out (RFC 9110 section 4.2.3): write {wildcard}{host.name}"
+    return ""
+
+
+def _ascii_form(entry: str) -> str:
+    """Return the entry with A-labels, as browsers make them: `ß` stays a letter of its own (UTS 46)."""
+    labels = _SEPARATORS.split(unicodedata.normalize("NFKC", entry.lower()))
+    return ".".join(label if label.isascii() else f"xn--{label.encode('punycode').decode()}" for label in labels)
+
+
+class HostsSettings(RefusingSection):
+    """Which hosts the app answers to.
+
+    Raises:
+        ValidationError: an entry is no host (`host-entry`), or there is none.
+
+    Example:
+        >>> HostsSettings(allowed=["example.com", "*.Example.com", "[::1]:8443"]).allowed
+        ('example.com', '*.example.com', '[::1]:8443')
+    """
+
+    allowed: Annotated[tuple[Annotated[str, AfterValidator(_check_entry)], ...], COMMAS, Field(min_length=1)]
+    """Exact names, addresses, or `*.example.com` for the names below; each with a port where only that one will do."""
+
+    @classmethod
+    def loopback(cls) -> Self:
+        """Return the section that development uses where none is set: names that only this machine answers to.
+
+        They are the loopback names (RFC 6761 section 6.3) and addresses, and the name that Starlette's TestClient uses.
+
+        Example:
+            >>> HostsSettings.loopback().allowed
+            ('localhost', '*.localhost', '127.0.0.1', '[::1]', 'testserver')
+        """
+        return cls(allowed=LOOPBACK)
+
+
+class HostsPolicy(Policy):
+    """Refuses requests for other hosts with 400: Event `hosts.unknown`.
+
+    Example:
+        >>> policy = HostsPolicy(HostsSettings(allowed=["example.com"]))
+        >>> policy.admit(exchange).status
+        400
+    """
+
+    def __init__(self, section: HostsSettings, context: Context | None = None) -> None:
+        super().__init__(context)
+        self.section = section
+        self._exact = frozenset(entry for entry in section.allowed if not entry.startswith(_WILDCARD))
+        self._above = frozenset(entry.removeprefix(_WILDCARD) for entry in section.allowed if entry not in self._exact)
+
+    def admit(self, exchange: Exchange) -> Verdict:
+        """Let the request pass if its host is allowed."""
+        host = exchange.host
+        if host is None:
+            return self._refuse(exchange, "the request names no well-formed host (RFC 9110 section 7.2)")
+        if host.name in self._exact or (self._above and self._below_an_entry(host.name)):
+            return None
+        if host.port and (str(host) in self._exact or (self._above and self._below_an_entry(str(host)))):
+            return None
+        return self._refuse(exchange, "the host is not in hosts.allowed (SECGUARD_HOSTS__ALLOWED)", host=str(host))
+
+    def _below_an_entry(self, name: str) -> bool:
+        # Label by label, not entry by entry: the cost does not grow with the list.
+        while name:
+            name = name.partition(".")[2]
+            if name in self._above:
+                return True
+        return False
+
+    def _refuse(self, exchange: Exchange, reason: str, **detail: object) -> Verdict:
+        return self.context.refuse(exchange, HTTPStatus.BAD_REQUEST, "hosts.unknown", reason, **detail)
+
+
+class HostsMiddleware(Guard):
+    """The check alone, for any ASGI 3 app. Its keywords are the fields of `Context`.
+
+    Example:
+        >>> app.add_middleware(HostsMiddleware, settings=HostsSettings(allowed=["example.com"]))
+    """
+
+    def __init__(self, app: ASGIApp, settings: HostsSettings, **options: Unpack[ContextOptions]) -> None:
+        super().__init__(app, policies=[HostsPolicy(settings, Context(**options))])
