@@ -1,0 +1,76 @@
+"""Entries: what somebody wrote, taken apart into leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from pydantic import BaseModel
+
+from secguard.settings.names import Path, canonical
+from secguard.settings.shape import ANYTHING, EMPTY, Shape
+from secguard.settings.sources import Origin
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A leaf that somebody set. `whole` is the path of the variable it was part of, and `written` its text."""
+
+    path: Path
+    spelled: Path
+    value: object
+    origin: Origin
+    whole: Path
+    written: str | None = None
+
+
+Entries: TypeAlias = list[Entry]
+
+
+def dotted(path: Iterable[object]) -> str:
+    """Return a path as it is written in code: `headers.hsts.max_age`."""
+    return ".".join(str(part) for part in path)
+
+
+def spread(
+    path: Path,
+    spelled: Path,
+    value: object,
+    shape: Shape,
+    origin: Origin | None = None,
+    variable: tuple[Path, str] | None = None,
+) -> Iterator[Entry]:
+    """Take a value apart into its leaves, as far as its shape has names."""
+    if isinstance(value, Mapping) and value and shape.group:
+        for name, inner in value.items():
+            part = name if name in shape.fields() or not shape.values else canonical(name)
+            own = shape.below(name) or ANYTHING
+            yield from spread((*path, part), (*spelled, name), inner, own, origin, variable)
+    else:
+        leaf = EMPTY if isinstance(value, Mapping) and shape.group else value
+        whole, written = variable or (path, None)
+        yield Entry(path, spelled, leaf, origin or Origin("code", dotted(path)), whole, written)
+
+
+def leaves(path: Path, value: object) -> Iterator[Path]:
+    """Yield the path of every leaf of finished settings."""
+    if isinstance(value, BaseModel):
+        for name in type(value).model_fields:
+            yield from leaves((*path, name), getattr(value, name))
+    elif isinstance(value, Mapping) and value:
+        for name, inner in value.items():
+            yield from leaves((*path, canonical(name)), inner)
+    else:
+        yield path
+
+
+def is_set(value: object, path: Path) -> bool:
+    """Whether somebody set `path` in an instance; what is no instance was set as a whole."""
+    for part in path:
+        if not isinstance(value, BaseModel):
+            break
+        if part not in value.model_fields_set:
+            return False
+        value = getattr(value, str(part))
+    return True

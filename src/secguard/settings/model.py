@@ -1,0 +1,172 @@
+"""Settings: assembles the sections, and fixes the order of their policies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any, ClassVar, Final, TypeAlias, Unpack
+
+from pydantic import Field, PrivateAttr, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from secguard.headers import HeadersPolicy, HeadersSettings
+from secguard.hosts import LOOPBACK, HostsPolicy, HostsSettings
+from secguard.https import HttpsPolicy, HttpsSettings
+from secguard.policy import Context, ContextOptions, Environment, Mode, Policy, Profile
+from secguard.proxies import ProxiesSettings
+from secguard.requests import RequestsPolicy, RequestsSettings
+from secguard.settings.errors import SettingsError, without_userinfo
+from secguard.settings.reading import Readable, Reading
+from secguard.settings.sources import ENV_FILE, PREFIX, Files, Origin
+from secguard.settings.translate import translate
+
+_Make: TypeAlias = Callable[[Any, Context], Policy]
+
+# The one place that says who stands outside whom. Each row is a field of Settings and the policy it configures.
+_OUTERMOST_FIRST: Final[tuple[tuple[str, _Make], ...]] = (
+    ("headers", HeadersPolicy),
+    ("requests", RequestsPolicy),
+    ("hosts", HostsPolicy),
+    ("https", HttpsPolicy),
+)
+
+_DEVELOPMENT: Final = (
+    "the environment is development: no HSTS, no redirect to https, and refusals explain themselves; "
+    "where others can reach the app, set SECGUARD_ENVIRONMENT=production"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Provenance:
+    """Where the values came from. Settings are equal where their values are, whatever their provenance."""
+
+    origins: Mapping[str, Origin] = field(default_factory=dict, compare=False)
+    shadowed: Mapping[str, tuple[Origin, ...]] = field(default_factory=dict, compare=False)
+
+
+class Settings(Readable):
+    """Everything that a Guard needs to know: frozen, validated as a whole, with the origin of each value kept.
+
+    A keyword sets a field: a mapping merges with the variables, a Section instance replaces what they say, None
+    switches the section off. `_env_file` names the dotenv files (`.env`, which may be missing; None reads none, and of
+    several the last is the strongest), `_secrets_dir` the directories whose files are named like variables.
+
+    Raises:
+        SettingsError: something is wrong; the message lists every mistake at once.
+
+    Example:
+        >>> settings = Settings(profile="strict", headers={"hsts": {"max_age": 86400}})
+        >>> settings.headers.hsts
+        Hsts(max_age=86400, include_subdomains=True, preload=False)
+        >>> settings.origins["headers.hsts.include_subdomains"]
+        Origin(kind='profile', name='strict', file=None)
+    """
+
+    model_config = SettingsConfigDict(
+        extra="forbid", frozen=True, use_attribute_docstrings=True, env_prefix=PREFIX, env_nested_delimiter="__"
+    )
+    in_development: ClassVar[Mapping[str, Any]] = MappingProxyType({"hosts": {"allowed": LOOPBACK}})
+
+    environment: Environment = "production"
+    """`development` is for the developer's own machine: plain http on loopback names works, and refusals say why."""
+    profile: Profile = "web"
+    """`web` suits a site that exists, `strict` a new one, `api` what speaks JSON only."""
+    mode: Mode = "enforce"
+    """`report` lets through what any section would refuse, and only tells of it."""
+    headers: HeadersSettings | None = Field(default_factory=HeadersSettings)
+    """The response headers."""
+    requests: RequestsSettings | None = Field(default_factory=RequestsSettings)
+    """What a request must be like to be looked at."""
+    hosts: HostsSettings | None = None
+    """Which hosts the app answers to: any, unless set. In development, loopback names and `testserver`."""
+    https: HttpsSettings | None = Field(default_factory=HttpsSettings)
+    """When plain http is redirected."""
+    proxies: ProxiesSettings | None = Field(default_factory=ProxiesSettings)
+    """Whose word about the client is taken: nobody's, unless set."""
+
+    _provenance: _Provenance = PrivateAttr(default_factory=_Provenance)
+
+    def __init__(self, *, _env_file: Files | None = ENV_FILE, _secrets_dir: Files | None = None, **values: Any) -> None:
+        reading = Reading(type(self), values, _env_file, _secrets_dir)
+        errors = reading.errors
+        try:
+            super().__init__(_env_file=None, **reading.tree())
+        except ValidationError as error:
+            errors = [*errors, *error.errors()]
+        # Outside the handler: pydantic's own message, which shows secrets, must not travel along as the context.
+        problems = [*reading.problems, *translate(errors, reading)]
+        if problems:
+            raise SettingsError(problems)
+        self._provenance = _Provenance(reading.origins(self), reading.shadowed)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take the tree that was read already, and nothing beside it."""
+        return (init_settings,)
+
+    @property
+    def origins(self) -> Mapping[str, Origin]:
+        """Where each value came from, by its dotted name.
+
+        Example:
+            >>> Settings(mode="report").origins["mode"]
+            Origin(kind='code', name='mode', file=None)
+        """
+        return MappingProxyType(self._provenance.origins)
+
+    @property
+    def shadowed(self) -> Mapping[str, tuple[Origin, ...]]:
+        """The variables that have no effect, because code sets or switches off the same, by the field's dotted name.
+
+        Example:
+            >>> Settings(hosts=None).shadowed  # with SECGUARD_HOSTS__ALLOWED set
+            mappingproxy({'hosts': (Origin(kind='environment', name='SECGUARD_HOSTS__ALLOWED', file=None),)})
+        """
+        return MappingProxyType(self._provenance.shadowed)
+
+    def context(self, **options: Unpack[ContextOptions]) -> Context:
+        """Return the Context that the policies share; keywords replace what these settings say.
+
+        Example:
+            >>> Settings().context(sinks=(events.append,)).environment
+            'production'
+        """
+        options.setdefault("environment", self.environment)
+        options.setdefault("profile", self.profile)
+        options.setdefault("mode", self.mode)
+        context = Context(**options)
+
+        def notice(code: str, reason: str, **detail: object) -> None:
+            context.notice(code, reason, None, **detail)
+
+        if self.proxies and "resolver" not in options:
+            return replace(context, resolver=self.proxies.resolver(notice))
+        return context
+
+    def policies(self, **options: Unpack[ContextOptions]) -> tuple[Policy, ...]:
+        """Return the policies of the sections that are on, outermost first; keywords are those of `context`.
+
+        In development the Event `settings.development` tells so, once for each call.
+
+        Example:
+            >>> [type(policy).__name__ for policy in Settings().policies()]
+            ['HeadersPolicy', 'RequestsPolicy', 'HttpsPolicy']
+        """
+        context = self.context(**options)
+        if context.development:
+            context.notice("settings.development", _DEVELOPMENT)
+        sections = [(getattr(self, name), make) for name, make in _OUTERMOST_FIRST]
+        return tuple(make(section, context) for section, make in sections if section is not None)
+
+    def __repr__(self) -> str:
+        return without_userinfo(super().__repr__())
+
+    __str__ = __repr__
