@@ -1,14 +1,14 @@
 """Header bytes: the three ways to set a line, and the grammars every policy shares.
 
 A header is a pair of byte strings, as ASGI carries it. Policies *declare* lines at start, and `compile_lines` turns
-what they declared into one function that edits a response's lines. That function answers the common case, where the
-app set nothing we own, with one scan and one concatenation, and goes line by line only otherwise.
+what they declared into one function from the app's lines to the response's. That function answers the common case,
+where the app set nothing we own, with one scan and one concatenation, and goes line by line only otherwise.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
@@ -88,38 +88,42 @@ _EVERYDAY: Final = frozenset(
     b"transfer-encoding vary www-authenticate".split()
 )
 
-Edit: TypeAlias = Callable[[object, Lines], None]
+Merge: TypeAlias = Callable[[Iterable[Line]], Lines]
 
 
-def compile_lines(declared: Sequence[Declared]) -> Edit:
-    """Turn declared lines, innermost policy first, into a function that sets them among a response's, in place.
-
-    The function has the shape of a policy's `finish` hook, so that the Guard runs both alike.
-    """
+def compile_lines(declared: Sequence[Declared]) -> Merge:
+    """Turn declared lines, innermost policy first, into a function from the app's lines to a fresh list with ours."""
     names = [line.name for line in declared]
     owned = frozenset(names)
     unowned = _EVERYDAY - owned
     repeated = frozenset(name for name in owned if names.count(name) > 1)
-    alone: Lines = []
-    for line in declared:
-        line.apply(alone)
-    ready = tuple(alone)
+    # Most names are declared to be removed, and hardly any of those is met: they wait in a mapping.
+    removed = {line.name: line for line in declared if line.value is None and line.name not in repeated}
+    others = [line for line in declared if line.name not in removed]
+    ready: Lines = []
+    for line in others:
+        line.apply(ready)
 
-    def edit(_: object, lines: Lines) -> None:
-        for name, _value in lines:
+    def merge(lines: Iterable[Line]) -> Lines:
+        if type(lines) is not list:
+            lines = list(lines)
+        for name, _ in lines:
             if name not in unowned and name.lower() in owned:
                 break
         else:
-            lines += ready
-            return
-        met = {name.lower() for name, _ in lines} | repeated
-        for line in declared:
-            if line.name in met:
-                line.apply(lines)
+            return lines + ready  # a fresh list, at half the cost of [*lines, *ready]
+        met = {name.lower() for name, _ in lines}
+        merged = list(lines)
+        for name in met & removed.keys():
+            removed[name].apply(merged)
+        for line in others:
+            if line.name in met or line.name in repeated:
+                line.apply(merged)
             elif line.value is not None:
-                lines.append((line.name, line.value))
+                merged.append((line.name, line.value))
+        return merged
 
-    return edit
+    return merge
 
 
 def append(lines: Lines, name: bytes, value: bytes) -> None:
@@ -200,7 +204,7 @@ def _parse_host(value: bytes) -> Host | None:
             name = f"[{IPv6Address(match['v6'].decode('ascii'))}]"
         except AddressValueError:
             return None
-    elif ".." in name or len(name) > _LONGEST_NAME + 1:
+    elif ".." in name or len(name.removesuffix(".")) > _LONGEST_NAME:
         return None
     if port is not None and not 0 < port < 65536:
         return None

@@ -36,7 +36,7 @@ def check_pattern(pattern: str) -> str:
         problem = "a path pattern has no dot segments, and no request that reaches it does"
     if problem:
         raise PydanticCustomError(
-            "path-pattern", "{problem}; write it like /admin or /users/{{id}}/keys", {"problem": problem}
+            "path-pattern", "{problem}; write it like /admin or /users/{id}/keys", {"problem": problem}
         )
     return pattern.rstrip("/") or "/"
 

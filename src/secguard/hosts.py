@@ -124,9 +124,10 @@ class HostsPolicy(Policy):
         host = exchange.host
         if host is None:
             return self._refuse(exchange, "the request names no well-formed host (RFC 9110 section 7.2)")
-        if host.name in self._exact or (self._above and self._below_an_entry(host.name)):
+        # Most requests name an entry, or a name right below one.
+        if host.name in self._exact or host.name.partition(".")[2] in self._above or self._below_an_entry(host.name):
             return None
-        if host.port and (str(host) in self._exact or (self._above and self._below_an_entry(str(host)))):
+        if host.port and (str(host) in self._exact or self._below_an_entry(str(host))):
             return None
         return self._refuse(exchange, "the host is not in hosts.allowed (SECGUARD_HOSTS__ALLOWED)", host=str(host))
 

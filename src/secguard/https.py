@@ -76,14 +76,20 @@ class HttpsPolicy(Policy):
             if self._unaided and not self._serves_tls and exchange.tls:
                 self._serves_tls = _is_straight(exchange)
             return None
-        if self._idle or self._exempt.match((exchange.routed,)):
+        plain = not self._idle and self._is_plain(exchange)
+        if self._idle or (self._has_told and not plain) or self._exempt.match((exchange.routed,)):
             return None
-        if self._always or exchange.identity.plain or (self._serves_tls and _is_from_afar(exchange)):
+        if plain:
             return self._redirect(exchange)
-        if not self._has_told:
-            self._has_told = True
-            self._tell_unproven(exchange)
+        self._has_told = True
+        self._tell_unproven(exchange)
         return None
+
+    def _is_plain(self, exchange: Exchange) -> bool:
+        """Whether plain http is proven, or what is not proven https is to be redirected all the same."""
+        if self._always:
+            return True
+        return self._serves_tls and _is_from_afar(exchange) if self._unaided else exchange.identity.plain
 
     def _redirect(self, exchange: Exchange) -> Verdict:
         target = _target(exchange)

@@ -21,7 +21,6 @@ from pydantic_core import PydanticCustomError
 from starlette.types import ASGIApp
 from typing_extensions import Unpack
 
-from secguard._http import parse_host
 from secguard.guard import Guard
 from secguard.policy import Context, ContextOptions, Exchange, Policy, RefusingSection, Reply
 from secguard.policy.section import COMMAS
@@ -111,6 +110,7 @@ class RequestsPolicy(Policy):
         self._most = section.max_header_count
         self._largest = section.max_header_size
         self._refuses_both_lengths = not section.allow_length_with_transfer_encoding
+        self._refuses_encoded_slashes = section.refuse_encoded_slashes
         self._waived = frozenset(name.encode() for name in section.allow_repeated_headers)
         self._path_checks = tuple(check for name, check in _PATH_CHECKS.items() if not getattr(section, name))
 
@@ -118,8 +118,8 @@ class RequestsPolicy(Policy):
         """Return the refusal of a request that two readers could understand differently."""
         lines, headers, path = exchange.lines, exchange.headers, exchange.path
         if len(headers) == len(lines):
-            # No name comes twice, so the mapping holds every byte; joining is the fastest way to count them.
-            size = len(b"".join(headers)) + len(b"".join(headers.values()))
+            # No name comes twice, so the mapping holds every byte, and this is the fastest way to count them.
+            size = len(b"".join([*headers, *headers.values()]))
         else:
             size = sum(len(name) + len(value) for name, value in lines)
         if len(lines) > self._most or size > self._largest:
@@ -128,8 +128,8 @@ class RequestsPolicy(Policy):
             return self._refuse(exchange, "requests.repeated", "a header that must be single came twice", header=name)
         if b"transfer-encoding" in headers and b"content-length" in headers and self._refuses_both_lengths:
             return self._refuse(exchange, "requests.framing", "Content-Length came with Transfer-Encoding")
-        host = headers.get(b"host", b"")
-        if parse_host(host) is None and not self._waives_host(exchange):
+        if exchange.named_host is None and not self._waives_host(exchange):
+            host = headers.get(b"host", b"")
             return self._refuse(exchange, "requests.host", "Host is missing or is no host[:port]", host=host)
         # Nearly every path passes these, at a fraction of the cost of the exact checks.
         if not (
@@ -142,7 +142,7 @@ class RequestsPolicy(Policy):
             and path.isprintable()
         ) and (wrong := self._wrong_path(exchange)):
             return self._refuse(exchange, "requests.path", wrong)
-        if self.section.refuse_encoded_slashes and self._has_encoded_slash(exchange):
+        if self._refuses_encoded_slashes and self._has_encoded_slash(exchange):
             return self._refuse(exchange, "requests.path", "the path has an encoded slash")
         return None
 

@@ -11,10 +11,10 @@ from typing import Any, Final, Protocol
 from starlette.applications import Starlette
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from secguard._http import Declared, compile_lines
+from secguard._http import Declared, Lines, Merge, compile_lines
 from secguard._paths import Matched
 from secguard.events import logger
-from secguard.guard.traffic import Delivery, Steps, WaitingDelivery, Watch
+from secguard.guard.traffic import Delivery, Plan, Step, WaitingDelivery, Watch
 from secguard.policy import Context, Direct, Exchange, Outcome, Policy, Reply, Verdict
 from secguard.policy.context import PLAIN_TEXT
 from secguard.policy.exchange import SECURE_SCHEMES
@@ -68,9 +68,9 @@ class Guard:
         self._varies = any(policy.rules for policy in self.policies)
         self._selects = self._varies or self._resolver.trusts
         self._looks = bool(self._admits or self.watches or self._dones or finishes or self._selects)
-        self._steps = lru_cache(maxsize=1024)(self._compile)
-        self._steps_plain = self._steps(self._everyone, False)
-        self._steps_secure = self._steps(self._everyone, True)
+        self._plans = lru_cache(maxsize=1024)(self._compile)
+        self._plan_plain = self._plans(self._everyone, False)
+        self._plan_secure = self._plans(self._everyone, True)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection scope."""
@@ -79,12 +79,18 @@ class Guard:
             await (self._live if kind == "lifespan" and self._lasting else self.app)(scope, receive, send)
             return
 
-        exchange = self._see(scope) if self._looks else _UNSEEN
+        exchange = _UNSEEN
+        if self._looks:
+            # Made once for all Guards that see the same request alike, and for the endpoint.
+            seen: Exchange | None = scope.get("secguard")
+            if seen is None or not seen.speaks_for(scope, self._resolver, self._app_root):
+                seen = scope["secguard"] = Exchange(scope, self._resolver, self._app_root)
+            exchange = seen
         if self._selects:
-            steps = self.select(exchange, self._everyone)
+            plan = self.select(exchange, self._everyone)
         else:
-            steps = self._steps_secure if scope.get("scheme") in SECURE_SCHEMES else self._steps_plain
-        delivery = self._delivery(exchange, steps, send)
+            plan = self._plan_secure if scope.get("scheme") in SECURE_SCHEMES else self._plan_plain
+        delivery = self._delivery(exchange, plan, send)
 
         passed = 0
         reply = None
@@ -107,33 +113,29 @@ class Guard:
             if self._dones:
                 await self._release(exchange, passed, Outcome(delivery.status))
 
-    def _see(self, scope: Scope) -> Exchange:
-        """Return the Exchange of this scope, made at most once for all Guards that see the same request alike."""
-        exchange: Exchange | None = scope.get("secguard")
-        if exchange is None or not exchange.speaks_for(scope, self._resolver, self._app_root):
-            exchange = scope["secguard"] = Exchange(scope, self._resolver, self._app_root)
-        return exchange
-
-    def select(self, exchange: Exchange, outside: int) -> Steps:
-        """Return the steps of a response that passes the `outside` outermost policies."""
+    def select(self, exchange: Exchange, outside: int) -> Plan:
+        """Return the plan of a response that passes the `outside` outermost policies."""
         routed = (exchange.routed,) if self._varies else ()
         matched = tuple(policy.rules.match(routed) for policy in self.policies) if self._varies else ()
-        return self._steps(outside, exchange.secure, matched)
+        return self._plans(outside, exchange.secure, matched)
 
-    def _compile(self, outside: int, secure: bool, matched: tuple[Matched, ...] = ()) -> Steps:
-        """Return what edits the headers of a response that passes the `outside` outermost policies, innermost first.
+    def _compile(self, outside: int, secure: bool, matched: tuple[Matched, ...] = ()) -> Plan:
+        """Return what makes the headers of a response that passes the `outside` outermost policies, innermost first.
 
-        The lines declared between two `finish` hooks are one edit.
+        The lines declared between two `finish` hooks are set in one go.
         """
-        steps: list[Any] = []
-        declared: list[Declared] = []
+        stretches: list[list[Declared]] = [[]]
+        finishes: list[Step] = []
         for at in reversed(range(outside)):
             policy = self.policies[at]
-            declared += policy.declare(secure, matched[at] if matched else ())
+            stretches[-1] += policy.declare(secure, matched[at] if matched else ())
             if _overrides(policy, "finish"):
-                steps += [compile_lines(declared), policy.finish] if declared else [policy.finish]
-                declared = []
-        return (*steps, compile_lines(declared)) if declared else tuple(steps)
+                finishes.append(policy.finish)
+                stretches.append([])
+        steps: list[Step] = []
+        for finish, declared in zip(finishes, stretches[1:], strict=True):
+            steps += [finish, _in_place(compile_lines(declared))] if declared else [finish]
+        return compile_lines(stretches[0]), tuple(steps)
 
     async def settle(self, at: int, exchange: Exchange, verdict: Verdict | Awaitable[Verdict]) -> Reply | None:
         """Await the verdict where it must be, tell of a refusal, and rehearse it where the mode says so."""
@@ -149,8 +151,8 @@ class Guard:
         outcome = Outcome(delivery.status, error)
         try:
             if scope["type"] == "http" and delivery.status is None and isinstance(error, Exception):
-                steps = delivery.steps if passed == self._everyone else self.select(delivery.exchange, passed)
-                await delivery.answer(_ERROR, steps, scope)
+                plan = delivery.plan if passed == self._everyone else self.select(delivery.exchange, passed)
+                await delivery.answer(_ERROR, plan, scope)
                 outcome = Outcome(delivery.status, error)
         except Exception:
             logger.debug("the client was gone before the error could be told", exc_info=True)
@@ -221,6 +223,13 @@ def _overrides(policy: Policy, *hooks: str) -> bool:
 
 def _hooks(policies: Sequence[Policy], hook: str) -> tuple[tuple[int, Callable[..., Any]], ...]:
     return tuple((at, getattr(policy, hook)) for at, policy in enumerate(policies) if _overrides(policy, hook))
+
+
+def _in_place(merge: Merge) -> Step:
+    def edit(_: Exchange, lines: Lines) -> None:
+        lines[:] = merge(lines)
+
+    return edit
 
 
 def _root_path(app: object) -> str:

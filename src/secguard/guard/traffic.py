@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from starlette.types import Message, Receive, Scope, Send
 
-from secguard._http import Lines
+from secguard._http import Lines, Merge
 from secguard.policy import Exchange, Reply
 
 if TYPE_CHECKING:
     from secguard.guard.core import Guard
 
-Steps: TypeAlias = tuple[Callable[[Exchange, Lines], Awaitable[None] | None], ...]
+Step: TypeAlias = Callable[[Exchange, Lines], Awaitable[None] | None]
+Plan: TypeAlias = tuple[Merge, tuple[Step, ...]]  # what makes the headers of a response: a fresh list, then edits of it
 
 _STARTS: Final = frozenset({"http.response.start", "websocket.accept", "websocket.http.response.start"})
 
@@ -21,11 +22,11 @@ _STARTS: Final = frozenset({"http.response.start", "websocket.accept", "websocke
 class Delivery:
     """The sending side of one exchange. `status` is what was sent, and 101 for an accepted websocket."""
 
-    __slots__ = ("exchange", "refused", "send", "status", "steps")
+    __slots__ = ("exchange", "plan", "refused", "send", "status")
 
-    def __init__(self, exchange: Exchange, steps: Steps, send: Send) -> None:
+    def __init__(self, exchange: Exchange, plan: Plan, send: Send) -> None:
         self.exchange = exchange
-        self.steps = steps
+        self.plan = plan
         self.send = send
         self.status: int | None = None
         self.refused = False  # by a Watch, while the app was running
@@ -33,27 +34,20 @@ class Delivery:
     # Not a coroutine function: it returns the awaitable of the server's own `send`, and saves a frame per message.
     def forward(self, message: Message) -> Awaitable[None]:
         """Pass a message of the app on, its headers hardened where it starts a response."""
-        if message["type"] in _STARTS and self.send is not _discard:
-            return self.start(message)
+        if message["type"] not in _STARTS or self.send is _discard:
+            return self.send(message)
+        merge, steps = self.plan
+        headers = merge(message.get("headers", ()))
+        for step in steps:
+            step(self.exchange, headers)
+        message = message.copy() if type(message) is dict else dict(message)  # the app may hold on to its own
+        message["headers"] = headers
+        self.status = message.get("status", 101)
         return self.send(message)
 
-    def start(self, message: Message) -> Awaitable[None]:
-        """Send the message that starts the response, with the headers it leaves with."""
-        headers = list(message.get("headers", ()))
-        for step in self.steps:
-            step(self.exchange, headers)
-        return self.send_start(message, headers)
-
-    def send_start(self, message: Message, headers: Lines) -> Awaitable[None]:
-        """Send a copy of the message that has these headers: the app may hold on to its own."""
-        hardened = dict(message)
-        hardened["headers"] = headers
-        self.status = message.get("status", 101)
-        return self.send(hardened)
-
-    async def answer(self, reply: Reply, steps: Steps, scope: Scope) -> None:
+    async def answer(self, reply: Reply, plan: Plan, scope: Scope) -> None:
         """Send a Reply in the app's place, in whatever way the connection still allows. The app is heard no more."""
-        own = type(self)(self.exchange, steps, self.close())
+        own = type(self)(self.exchange, plan, self.close())
         prefix = "http.response"
         if scope["type"] == "websocket":
             if self.status is not None or "websocket.http.response" not in (scope.get("extensions") or {}):
@@ -76,14 +70,19 @@ class WaitingDelivery(Delivery):
 
     __slots__ = ()
 
-    async def start(self, message: Message) -> None:
-        """Send the message that starts the response, unless a refusal has overtaken it while it waited."""
-        headers = list(message.get("headers", ()))
-        for step in self.steps:
-            if (pending := step(self.exchange, headers)) is not None:
-                await pending
-        if self.send is not _discard:
-            await self.send_start(message, headers)
+    async def forward(self, message: Message) -> None:
+        """Pass a message on, unless it starts a response and a refusal overtakes it while it waits."""
+        if message["type"] in _STARTS and self.send is not _discard:
+            merge, steps = self.plan
+            headers = merge(message.get("headers", ()))
+            for step in steps:
+                if (pending := step(self.exchange, headers)) is not None:
+                    await pending
+            if self.send is _discard:
+                return
+            message = {**message, "headers": headers}
+            self.status = message.get("status", 101)
+        await self.send(message)
 
 
 class Watch:

@@ -42,6 +42,8 @@ class HeadersPolicy(Policy):
         yield self._hsts(fields.hsts, secure)
         for way, name, value in _lines(fields):
             yield way(name, value.encode() if value else None)
+        if fields.cache_control:  # unlike the headers above it is the app's own business unless we send it
+            yield _keep_list(b"cache-control", fields.cache_control.encode())
         for extra, fixed in fields.extra.items():
             yield override(extra.lower().encode(), fixed.encode())
 
@@ -70,7 +72,6 @@ def _lines(fields: HeaderFields) -> Iterator[tuple[Callable[[bytes, bytes | None
     yield keep, b"cross-origin-resource-policy", fields.cross_origin_resource_policy
     yield keep, b"origin-agent-cluster", {True: "?1", False: "?0", None: None}[fields.origin_agent_cluster]
     yield _keep_list, b"permissions-policy", permissions_policy(fields.permissions_policy or {})
-    yield _keep_list, b"cache-control", fields.cache_control
 
 
 def _under_rule(fields: HeadersSettings, rule: HeaderRule) -> HeadersSettings:

@@ -6,7 +6,7 @@ from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import Any, Final, Generic, Literal, Protocol, Self, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Protocol, Self, TypeAlias, TypeVar, overload
 
 from secguard._http import Host, Line, parse_host
 from secguard._paths import possible_paths, routed_path
@@ -37,6 +37,10 @@ class lazy(Generic[T]):  # noqa: N801 - it reads as a decorator, as functools.ca
         value = self.compute(instance)
         setattr(instance, self.name, value)
         return value
+
+    if TYPE_CHECKING:  # an instance may set it beforehand: there is no `__set__` to keep it from that
+
+        def __set__(self, instance: object, value: T) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +83,9 @@ class Exchange:
 
     It is cached in the scope, where two Guards and the endpoint share it, and holds no reference back to the scope.
     `lines` are the request's header lines as they came; `headers` is a mapping from name to value that holds the
-    last line of each name, which is the only one where hygiene has passed and the name may not repeat.
+    last line of each name, which is the only one where hygiene has passed and the name may not repeat. `named_host` is
+    the Host header taken apart, and `tls` tells whether the scope says https or wss: both may be a proxy's and not the
+    client's, which are `host` and `secure`.
 
     Example:
         >>> scope = {"type": "http", "method": "GET", "path": "/", "headers": [(b"host", b"example.com")]}
@@ -94,6 +100,11 @@ class Exchange:
         self.lines: list[Line] = lines
         self.headers: dict[bytes, bytes] = dict(lines)
         self.path: str = scope["path"]
+        self.named_host: Host | None = parse_host(self.headers.get(b"host", b""))
+        self.tls: bool = scope.get("scheme") in SECURE_SCHEMES
+        if not resolver.trusts:
+            # Known already: nobody need be asked. Attributes hide the lazy ones below.
+            self.host, self.secure = self.named_host, self.tls
         self._scope = dict(scope)  # one copy costs less than reading every key that somebody may ask for
         self._resolver = resolver
         self._app_root = app_root
@@ -143,11 +154,6 @@ class Exchange:
         return self._scope.get("http_version") or "1.1"
 
     @property
-    def tls(self) -> bool:
-        """Whether the scope says https or wss, for whatever reason."""
-        return self._scope.get("scheme") in SECURE_SCHEMES
-
-    @property
     def address(self) -> tuple[str, Any] | None:
         """Host and port of the other end of the socket, as the server tells them."""
         return self._scope.get("client")
@@ -157,20 +163,20 @@ class Exchange:
         """The Peer, as the address resolver found it."""
         return self._resolver.resolve(self)
 
-    @property
+    @lazy
     def client(self) -> Address | None:
         """The client's address: the nearest one that no trusted proxy vouches away. None on a unix socket."""
-        return self.identity.client if self._resolver.trusts else parse_address(self.peer)
+        return self.identity.client
 
-    @property
+    @lazy
     def secure(self) -> bool:
         """Whether the client speaks https or wss."""
-        return self.identity.secure if self._resolver.trusts else self.tls
+        return self.identity.secure
 
-    @property
+    @lazy
     def host(self) -> Host | None:
         """The host that the client asked for, or None where the request names none that is well-formed."""
-        return self.identity.host if self._resolver.trusts else self.named_host
+        return self.identity.host
 
     @property
     def peer(self) -> str | None:
@@ -190,11 +196,6 @@ class Exchange:
         section 6 reserves it.
         """
         return self.address is not None and str(self.address[1]) == "0" and not self.on_unix_socket
-
-    @property
-    def named_host(self) -> Host | None:
-        """The Host header, taken apart."""
-        return parse_host(self.headers.get(b"host", b""))
 
     @property
     def prefix(self) -> str:

@@ -44,14 +44,18 @@ def read_node(text: str) -> Node | None:
     return address, port or ""
 
 
-def last_items(value: str, count: int) -> list[str]:
-    """Return at most the last `count` items of a comma-separated list, the last one first.
+def last_items(value: str) -> Iterator[str]:
+    """Yield the items of a comma-separated list, the last one first, as far as they are asked for.
 
     Example:
-        >>> last_items("a, b,c", 2)
-        ['c', 'b']
+        >>> list(last_items("a, b,c"))
+        ['c', 'b', 'a']
     """
-    return [item.strip(" \t") for item in value.rsplit(",", count)[: -count - 1 : -1]]
+    end = len(value)
+    while end >= 0:
+        start = value.rfind(",", 0, end)
+        yield value[start + 1 : end].strip(" \t")
+        end = start
 
 
 # In a text that is turned round, a quote is followed by the backslashes that stood before it.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network
 from itertools import islice
@@ -18,8 +18,12 @@ _SECURE: Final = {
     "http": {b"http": False, b"https": True},
     "websocket": {b"http": False, b"https": True, b"ws": False, b"wss": True},
 }
-_NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
-_LONGEST_KEPT: Final = 64  # characters of an entry that is remembered: brackets, an address, a zone id and a port
+_FORWARDED: Final = b"forwarded"
+_FORWARDED_FOR: Final = b"x-forwarded-for"
+
+# What is longer is not remembered: an address has brackets, a zone id and a port; a header has a few of them.
+_LONGEST_HOP: Final = 64
+_LONGEST_WALK: Final = 256
 
 
 class Notice(Protocol):
@@ -46,14 +50,18 @@ Entry: TypeAlias = tuple[str, Mapping[str, str]]
 class Walk(NamedTuple):
     """How far the word of our proxies goes.
 
-    `read` counts the entries, and `pairs` belong to the last of them. `rewritten` tells that one of them is what the
-    server calls the socket's address and port: the server has walked the header before.
+    `client` is None where not even the first entry is an address. `read` counts the entries, `pairs` belong to the last
+    of them, and `sockets` are those that were written with a port.
     """
 
     client: Address | None
     read: int
     pairs: Mapping[str, str]
-    rewritten: bool = False
+    sockets: frozenset[tuple[Address, str]]
+
+
+_NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
+_NOWHERE: Final = Walk(None, 0, _NOTHING, frozenset())
 
 
 class ProxyResolver:
@@ -82,62 +90,56 @@ class ProxyResolver:
         self._max_hops = max_hops
         self._notice = notice or Context().notice
         self._has_told = False
-        self._entries: Callable[[Exchange], Iterable[Entry]] = self._items
-        if header == "forwarded":
-            self._entries = self._elements
-        self._remembered = lru_cache(maxsize=4096)(self._look)
+        self._header = header.encode()
+        # A walk depends on what is written and on nothing else: one client's requests all look alike.
+        self._remembered_hop = lru_cache(maxsize=4096)(self._look)
+        self._remembered_walk = lru_cache(maxsize=1024)(self._follow)
 
     def resolve(self, exchange: Exchange) -> Peer:
         """Return the Peer, as far as those who are trusted vouch for it."""
-        own = None if exchange.on_unix_socket else self._hop(exchange.peer or "")
-        client = own.address if own else None
-        trusted = own.trusted if own else self._unix and exchange.on_unix_socket
-        if trusted and not exchange.readdressed:
-            walk = self._walk(exchange, own, self._entries(exchange))
-            if not walk.rewritten:
-                return self._vouched(exchange, walk)
-            self._tell_rewritten(exchange)
-        elif not self._has_told and (
-            exchange.readdressed or self._walk(exchange, own, self._items(exchange)).rewritten
+        unix = exchange.on_unix_socket
+        own = None if unix else self._hop(exchange.peer or "")
+        client, trusted = (own.address, own.trusted) if own else (None, unix and self._unix)
+        readdressed = exchange.readdressed
+        if trusted and not readdressed:
+            walk = self._walk(exchange, self._header)
+            if self._header == _FORWARDED or not _names_socket(walk, exchange, client):
+                return self._vouched(exchange, walk, client)
+            readdressed = True
+        if not self._has_told and (
+            readdressed or _names_socket(self._walk(exchange, _FORWARDED_FOR), exchange, client)
         ):
             self._tell_rewritten(exchange)
         return Peer(client, exchange.tls, exchange.named_host)
 
-    def _walk(self, exchange: Exchange, own: Hop | None, entries: Iterable[Entry]) -> Walk:
+    def _walk(self, exchange: Exchange, header: bytes) -> Walk:
+        """Follow what is written in all lines of the header."""
+        if header not in exchange.headers:
+            return _NOWHERE
+        written = b",".join(exchange.values(header))
+        return (self._remembered_walk if len(written) <= _LONGEST_WALK else self._follow)(header, written)
+
+    def _follow(self, header: bytes, written: bytes) -> Walk:
         """Follow the entries, the nearest first, up to the one whose address is not ours, or is none."""
-        client = own.address if own else None
-        socket = (client, str(exchange.address[1])) if exchange.address else None
+        client = None
+        sockets = set()
         read = 0
         pairs = _NOTHING
-        for text, pairs in islice(entries, self._max_hops):
+        entries = (_elements if header == _FORWARDED else _items)(written.decode("latin-1"))
+        for entry, pairs in islice(entries, self._max_hops):  # noqa: B007 - those of the last entry are returned
             read += 1
-            hop = self._hop(text)
+            hop = self._hop(entry)
             if hop is None:
                 break
-            if (hop.address, hop.port) == socket:
-                return Walk(client, read, pairs, rewritten=True)
             client = hop.address
+            if hop.port:
+                sockets.add((client, hop.port))
             if not hop.trusted:
                 break
-        return Walk(client, read, pairs)
-
-    def _items(self, exchange: Exchange) -> Iterator[Entry]:
-        """Yield the entries of X-Forwarded-For, the last one first."""
-        lines = exchange.values(b"x-forwarded-for")
-        if lines:
-            for item in last_items(b",".join(lines).decode("latin-1"), self._max_hops):
-                yield item, _NOTHING
-
-    def _elements(self, exchange: Exchange) -> Iterator[Entry]:
-        """Yield the elements of Forwarded, the last one first."""
-        lines = exchange.values(b"forwarded")
-        if lines:
-            for element in last_elements(b",".join(lines).decode("latin-1")):
-                pairs = read_element(element)
-                yield pairs.get("for", ""), pairs
+        return Walk(client, read, pairs, frozenset(sockets))
 
     def _hop(self, text: str) -> Hop | None:
-        return self._remembered(text) if len(text) <= _LONGEST_KEPT else self._look(text)
+        return self._remembered_hop(text) if len(text) <= _LONGEST_HOP else self._look(text)
 
     def _look(self, text: str) -> Hop | None:
         node = read_node(text)
@@ -148,7 +150,7 @@ class ProxyResolver:
         trusted = any(value & mask == network for mask, network in self._networks[address.version])
         return Hop(address, port, trusted)
 
-    def _vouched(self, exchange: Exchange, walk: Walk) -> Peer:
+    def _vouched(self, exchange: Exchange, walk: Walk, nearest: Address | None) -> Peer:
         """Return the Peer with the scheme and the host that belong to the entry where the walk ended."""
         secure, plain, host = exchange.tls, False, exchange.named_host
         if self._proto and (scheme := self._written(exchange, self._proto, "proto", walk)) is not None:
@@ -162,7 +164,7 @@ class ProxyResolver:
             if said_host is None:
                 self._tell_invalid(exchange, "host", self._host, name, "host[:port]")
             host = said_host or host
-        return Peer(walk.client, secure, host, plain)
+        return Peer(walk.client or nearest, secure, host, plain)
 
     def _written(self, exchange: Exchange, header: bytes, parameter: str, walk: Walk) -> bytes | None:
         """Return what is written for the entry where the walk ended, or None where nothing is.
@@ -171,13 +173,12 @@ class ProxyResolver:
         proxy has added a value as it added an address, so that both are counted from the right. A list too short for
         that says nothing about this entry, and is returned whole: it is no valid value.
         """
-        if header == b"forwarded":
+        if header == _FORWARDED:
             value = walk.pairs.get(parameter)
             return None if value is None else value.encode("latin-1")
-        lines = exchange.values(header)
-        if not lines:
+        if header not in exchange.headers:
             return None
-        joined = b",".join(lines)
+        joined = b",".join(exchange.values(header))
         place = max(walk.read, 1)
         values = joined.rsplit(b",", place)
         if 1 < len(values) < place:
@@ -185,15 +186,14 @@ class ProxyResolver:
         return values[0 if len(values) == 1 else -place].strip(b" \t")
 
     def _tell_rewritten(self, exchange: Exchange) -> None:
-        if not self._has_told:
-            self._has_told = True
-            self._notice(
-                "proxies.rewritten",
-                "the server has already put an address from a header in the place of the socket's, so that the section "
-                "proxies was not applied; start it without that, such as by uvicorn --no-proxy-headers",
-                peer=exchange.peer,
-                path=exchange.path,
-            )
+        self._has_told = True
+        self._notice(
+            "proxies.rewritten",
+            "the server has already put an address from a header in the place of the socket's, so that the section "
+            "proxies was not applied; start it without that, such as by uvicorn --no-proxy-headers",
+            peer=exchange.peer,
+            path=exchange.path,
+        )
 
     def _tell_invalid(self, exchange: Exchange, field: str, header: bytes, value: bytes, wanted: str) -> None:
         self._notice(
@@ -204,3 +204,21 @@ class ProxyResolver:
             peer=exchange.peer,
             path=exchange.path,
         )
+
+
+def _items(text: str) -> Iterator[Entry]:
+    """Yield the entries of X-Forwarded-For, the last one first."""
+    for item in last_items(text):
+        yield item, _NOTHING
+
+
+def _elements(text: str) -> Iterator[Entry]:
+    """Yield the elements of Forwarded, the last one first."""
+    for element in last_elements(text):
+        pairs = read_element(element)
+        yield pairs.get("for", ""), pairs
+
+
+def _names_socket(walk: Walk, exchange: Exchange, own: Address | None) -> bool:
+    """Whether an entry is the very socket that the server speaks of: then it has been there before."""
+    return own is not None and (own, str(exchange.address and exchange.address[1])) in walk.sockets

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -66,11 +66,15 @@ def leaves(path: Path, value: object) -> Iterator[Path]:
 
 
 def is_set(value: object, path: Path) -> bool:
-    """Whether somebody set `path` in an instance; what is no instance was set as a whole."""
+    """Whether somebody set `path` in what was passed as one value: in instances and mappings, that can be told."""
     for part in path:
-        if not isinstance(value, BaseModel):
+        if isinstance(value, BaseModel):
+            held: dict[Hashable, object] = {name: getattr(value, name) for name in value.model_fields_set}
+        elif isinstance(value, Mapping):
+            held = {canonical(name): inner for name, inner in value.items()}
+        else:
             break
-        if part not in value.model_fields_set:
+        if part not in held:
             return False
-        value = getattr(value, str(part))
+        value = held[part]
     return True

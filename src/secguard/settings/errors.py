@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 _LONGEST: Final = 200  # characters of a value that is shown
+_LONGEST_SENTENCE: Final = 2000
 _DEEPEST: Final = 5  # levels of one
 
 HIDDEN: Final = "********"
@@ -41,6 +42,11 @@ class Problem:
     where: str
     value: str | None
     message: str
+
+    def __post_init__(self) -> None:
+        # Names and messages may hold what others wrote: it must not break the line, nor the terminal.
+        object.__setattr__(self, "where", _on_one_line(self.where))
+        object.__setattr__(self, "message", _on_one_line(self.message))
 
     def __str__(self) -> str:
         said = self.where if self.value is None else f"{self.where} = {self.value}"
@@ -92,9 +98,18 @@ def without_userinfo(text: str) -> str:
     return _USERINFO.sub(f"{HIDDEN}@", text)
 
 
-def printable(name: str) -> str:
-    """Return a name fit for one line, control characters escaped and cut where it is very long."""
-    return shown(name) if not name.isprintable() or len(name) > _LONGEST else name
+def brief(name: str) -> str:
+    """Return a name, cut where it is very long."""
+    return name if len(name) <= _LONGEST else name[:_LONGEST] + "…"
+
+
+def _on_one_line(text: str) -> str:
+    escaped = text if text.isprintable() else "".join(map(_escape, text))
+    return escaped if len(escaped) <= _LONGEST_SENTENCE else escaped[:_LONGEST_SENTENCE] + "…"
+
+
+def _escape(letter: str) -> str:
+    return letter if letter.isprintable() else letter.encode("unicode_escape").decode()
 
 
 def _masked(value: object, secret: bool, depth: int = 0) -> object:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from types import NoneType, UnionType
@@ -14,15 +14,8 @@ from pydantic import BaseModel, SecretBytes, SecretStr
 
 from secguard.settings.errors import Mistake
 
-
-class _Empty:
-    """Says that a group is on, and nothing else about it."""
-
-    def __repr__(self) -> str:
-        return "{}"
-
-
-EMPTY: Final = _Empty()
+EMPTY: Final = object()
+"""Says that a group is on, and nothing else about it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,17 +130,11 @@ def wanted(shape: Shape, name: str) -> str:
     """Say what may be written into the variable `name`, where it takes more than one word."""
     off = "off, " if shape.optional else ""
     if shape.models:
-        return f"on, {off}a JSON object, or one variable for each field ({next(examples(shape, name), name)}=…)"
+        example = next((f" ({name}__{field.upper()}=…)" for field in shape.fields()), "")
+        return f"on, {off}a JSON object, or one variable for each field{example}"
     if shape.values:
         return f"{off}a JSON object, or one variable for each name ({name}__NAME=…)"
-    if shape.items and shape.items.group:
-        return f"{off}a JSON list of objects"
-    return f"{off}items with commas between them, or a JSON list"
-
-
-def examples(shape: Shape, name: str) -> Iterator[str]:
-    """Name the variables of the fields below the variable `name`."""
-    return (f"{name}__{field.upper()}" for field in shape.fields())
+    return f"{off}a JSON list of objects"
 
 
 def _split(text: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections import Counter
@@ -12,7 +13,7 @@ from typing import Final, Literal, TypeAlias
 
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSource
 
-from secguard.settings.errors import Problem, printable
+from secguard.settings.errors import Problem, brief
 
 PREFIX: Final = "SECGUARD_"
 SECRETS_DIR: Final = PREFIX + "SECRETS_DIR"
@@ -43,8 +44,8 @@ class Origin:
         """Say it as an error message does."""
         if self.kind == "code":
             field, _, inner = self.name.partition(".")
-            return f"Settings({field}=...)" + (f" field {inner}" if inner else "")
-        return printable(self.name) + (f" in {self.file}" if self.file else "")
+            return f"Settings({brief(field)}=...)" + (f" field {brief(inner)}" if inner else "")
+        return brief(self.name) + (f" in {self.file}" if self.file else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,16 +78,18 @@ class Sources:
 
     def _dotenv(self, file: Path, may_lack: bool) -> Layer:
         shown = str(file)
-        if may_lack and not file.expanduser().exists():
-            return []
         try:
+            path = file.expanduser()
+            if path.is_fifo():
+                raise OSError(errno.ESPIPE, "it is a pipe, and would have to be read twice")
+            text = path.read_text("utf-8-sig")
             # utf-8-sig: a byte order mark would become part of the first name, and hide it.
             read = DotEnvSettingsSource(
-                self._model, env_file=file, env_file_encoding="utf-8-sig", case_sensitive=True
+                self._model, env_file=path, env_file_encoding="utf-8-sig", case_sensitive=True
             ).env_vars
-            text = file.expanduser().read_text("utf-8-sig") if not file.expanduser().is_fifo() else ""
-        except (OSError, UnicodeDecodeError) as error:
-            self._unreadable("Settings(_env_file=...)", shown, error)
+        except (OSError, ValueError, RuntimeError) as error:
+            if not (may_lack and isinstance(error, FileNotFoundError)):
+                self._unreadable("Settings(_env_file=...)", shown, error)
             return []
         lines = Counter(match[1] for match in _LINE.finditer(text))
         for name, count in lines.items():
@@ -94,10 +97,10 @@ class Sources:
                 message = (
                     "This line cannot be read. Write NAME=value, with a quote at both ends of the value or at none."
                 )
-                self.problems.append(Problem("bad-line", f"{printable(name)} in {shown}", None, message))
+                self.problems.append(Problem("bad-line", f"{brief(name)} in {shown}", None, message))
             elif count > 1:
                 message = f"It stands there {count} times. Keep one of them."
-                self.problems.append(Problem("set-twice", f"{printable(name)} in {shown}", None, message))
+                self.problems.append(Problem("set-twice", f"{brief(name)} in {shown}", None, message))
         return [
             Variable(name, text, Origin("dotenv", name, shown))
             for name, text in read.items()
@@ -124,20 +127,21 @@ class Sources:
         layer: Layer = []
         try:
             files = sorted(file for file in directory.expanduser().iterdir() if _ours(file.name))
-        except OSError as error:
+        except (OSError, ValueError, RuntimeError) as error:
             self._unreadable(where, str(directory), error)
             return layer
         for file in files:
             origin = Origin("secrets", file.name, str(directory))
             try:
                 layer.append(Variable(file.name, file.read_text("utf-8-sig").strip(), origin))
-            except (OSError, UnicodeDecodeError) as error:
+            except (OSError, ValueError) as error:
                 self._unreadable(str(origin), str(file), error)
         return layer
 
-    def _unreadable(self, where: str, path: str, error: OSError | UnicodeDecodeError) -> None:
-        reason = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else (error.strerror or str(error)).lower()
-        self.problems.append(Problem("unreadable-file", where, None, f"{printable(path)} cannot be read: {reason}."))
+    def _unreadable(self, where: str, path: str, error: Exception) -> None:
+        said = getattr(error, "strerror", None) or str(error)
+        reason = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else said[:1].lower() + said[1:]
+        self.problems.append(Problem("unreadable-file", where, None, f"{path} cannot be read: {reason}."))
 
 
 _LINE: Final = re.compile(rf"^[ \t]*(?:export[ \t]+)?['\"]?({PREFIX}[^\s=:#'\"]*)", re.IGNORECASE | re.MULTILINE)

@@ -16,6 +16,8 @@ from secguard.settings.shape import ANYTHING, Shape
 
 _PYDANTICS_OWN: Final = frozenset(get_args(core_schema.ErrorType))
 
+_SHORTEST: Final = 3  # characters of what may be a secret
+
 _UNITS: Final = {"age": " of seconds", "timeout": " of seconds", "size": " of bytes"}
 
 _WISHES: Final = {
@@ -54,8 +56,8 @@ class _Place:
 
     @property
     def as_text(self) -> bool:
-        """Whether it is just what a variable holds, no part of a JSON value."""
-        return self.entry is not None and self.entry.written is not None and self.path == self.entry.whole
+        """Whether it is just what a variable holds."""
+        return self.entry is not None and _is_text(self.entry, self.path)
 
 
 def translate(errors: Iterable[ErrorDetails], reading: Reading) -> list[Problem]:
@@ -78,11 +80,9 @@ def _locate(error: ErrorDetails, shape: Shape) -> tuple[Path, Shape]:
         if part == "[key]":  # pydantic says so where the name itself is wrong
             return path, ANYTHING
         own = shape.items if isinstance(part, int) and shape.items else shape.below(part)
-        if own:
-            path = (*path, part if part in shape.fields() else canonical(part))
-            shape, tagged = own, False
-        elif error["type"] == "extra_forbidden":
-            path = (*path, part)
+        path = (*path, part if own is None or part in shape.fields() else canonical(part))
+        shape = own or (shape if error["type"] == "extra_forbidden" else ANYTHING)
+        tagged = False
     return path, shape
 
 
@@ -91,16 +91,33 @@ def _problem(place: _Place, reading: Reading) -> Problem:
     entry = place.entry
     if code == "missing-value":
         return Problem(code, _where(entry, place.path) if entry else variable(place.path), None, message)
-    if entry is None:
-        entries = reading.below(place.path)
-        where = ", ".join(dict.fromkeys(str(entry.origin) for entry in entries)) or variable(place.path)
-        values = (_shown(entry, _held(entry), shape_at(entry.path, reading.root)) for entry in entries)
-        return Problem(code, where, ", ".join(values) or None, message)
-    value = place.errors[0]["input"]
-    told = _shown(entry, entry.written if place.as_text else value, place.shape)
-    if HIDDEN in told and isinstance(value, str):
-        message = message.replace(value, HIDDEN)
-    return Problem(code, _where(entry, place.path), told, message)
+    wrote = (
+        [(entry, place.path, place.errors[0]["input"], place.shape)]
+        if entry
+        else [
+            (part, part.path, part.value, shape_at(part.path, reading.root) or ANYTHING)
+            for part in reading.below(place.path)
+        ]
+    )
+    where, told = [], []
+    for part, path, value, shape in wrote:
+        where.append(_where(part, path))
+        told.append(_shown(part, part.written if _is_text(part, path) else value, shape))
+        if HIDDEN in told[-1] and isinstance(value, str):
+            message = _without(value, message)
+    return Problem(code, ", ".join(where) or variable(place.path), ", ".join(told) or None, message)
+
+
+def _is_text(entry: Entry, path: Path) -> bool:
+    """Whether `path` is just what a variable holds: not a part of JSON or of a list, nor passed in code."""
+    return entry.written is not None and path == entry.whole
+
+
+def _without(value: str, message: str) -> str:
+    """Take a secret out of the message of a section that quotes it; what is too short to be one may be any word."""
+    for quoted in (value, repr(value)[1:-1]):
+        message = message.replace(quoted, HIDDEN) if len(quoted) > _SHORTEST else message
+    return message
 
 
 def _where(entry: Entry, path: Path) -> str:
@@ -109,13 +126,9 @@ def _where(entry: Entry, path: Path) -> str:
     return str(replace(entry.origin, name=entry.origin.name + tail))
 
 
-def _held(entry: Entry) -> object:
-    return entry.value if entry.written is None or entry.path != entry.whole else entry.written
-
-
-def _shown(entry: Entry, value: object, shape: Shape | None) -> str:
+def _shown(entry: Entry, value: object, shape: Shape) -> str:
     secret = entry.origin.kind == "secrets" or any(smells_secret(part) for part in entry.path)
-    return shown(value, secret or (shape is not None and shape.hides()))
+    return shown(value, secret or shape.hides())
 
 
 def _say(place: _Place) -> tuple[str, str]:
