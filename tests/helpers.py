@@ -207,7 +207,7 @@ def step_through(app: ASGIApp, scope: Scope, incoming: Sequence[Message]) -> Sen
     except StopIteration:
         pass
     except Exception as error:
-        sent.error = error
+        sent.error = error.with_traceback(None)  # its frames hold `sent`: that would be a cycle of our own
     return sent
 
 
