@@ -1,0 +1,92 @@
+"""The budgets, and whether they were met."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from tests.benchmarks import cases
+from tests.benchmarks.cases import Case
+from tests.benchmarks.garbage import Garbage
+from tests.benchmarks.spread import ratios
+from tests.benchmarks.timing import Timings
+
+
+@dataclass
+class Results:
+    """Whatever was measured in this run; a part that was not is empty."""
+
+    timings: dict[str, Timings] = field(default_factory=dict)
+    garbage: Mapping[Case, Garbage] = field(default_factory=dict)
+    instructions: Mapping[Case, float] = field(default_factory=dict)
+    rates: Mapping[Case, list[float]] = field(default_factory=dict)
+
+    @property
+    def plain(self) -> Timings | None:
+        return next(iter(self.timings.values()), None)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """A limit on one number. `at_least` budgets are met above it, the others below."""
+
+    sentence: str
+    limit: float
+    measure: Callable[[Results], float | None]
+    at_least: bool = False
+
+    def verdict(self, results: Results) -> tuple[str, str]:
+        """Return PASS, over or not measured, and the number."""
+        value = self.measure(results)
+        if value is None:
+            return "not measured", ""
+        met = value >= self.limit if self.at_least else value <= self.limit
+        return ("PASS" if met else "over"), f"{value:.2f}"
+
+
+def _time(above: Case, below: Case) -> Callable[[Results], float | None]:
+    def measure(results: Results) -> float | None:
+        ratio = results.plain and results.plain.ratio(above, below)
+        return ratio.middle if ratio else None
+
+    return measure
+
+
+def _count(above: Case, below: Case) -> Callable[[Results], float | None]:
+    def measure(results: Results) -> float | None:
+        counts = results.instructions
+        return counts[above] / counts[below] if above in counts and below in counts else None
+
+    return measure
+
+
+def _rate(above: Case, below: Case) -> Callable[[Results], float | None]:
+    def measure(results: Results) -> float | None:
+        rates = results.rates
+        return ratios(rates[above], rates[below]).middle if above in rates and below in rates else None
+
+    return measure
+
+
+def _cycles(results: Results) -> float | None:
+    counts = [results.garbage[case].cyclic for case in cases.GUARDS if case in results.garbage]
+    return max(counts, default=None)
+
+
+BUDGETS = (
+    Budget("headers only: times by hand, in time", 1.5, _time(cases.HEADERS_ONLY, cases.BY_HAND)),
+    Budget("headers only: times by hand, in instructions", 1.5, _count(cases.HEADERS_ONLY, cases.BY_HAND)),
+    Budget("everything: times the honest floor, in instructions", 1.5, _count(cases.EVERYTHING, cases.FLOOR)),
+    Budget("the usual stack: times everything, in time", 15, _time(cases.STACK, cases.EVERYTHING), at_least=True),
+    Budget(
+        "the usual stack: times everything, in instructions", 15, _count(cases.STACK, cases.EVERYTHING), at_least=True
+    ),
+    Budget(
+        "over a socket: everything, of an app that sets the lines itself",
+        0.8,
+        _rate(cases.EVERYTHING, cases.OWN_LINES),
+        at_least=True,
+    ),
+    Budget("over a socket: everything, times the usual stack", 3, _rate(cases.EVERYTHING, cases.STACK), at_least=True),
+    Budget("objects that a request leaves to the garbage collector", 0, _cycles),
+)
