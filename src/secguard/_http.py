@@ -119,8 +119,8 @@ def compile_lines(declared: Sequence[Declared]) -> Merge:
         for line in others:
             if line.name in met or line.name in repeated:
                 line.apply(merged)
-            elif line.value is not None:
-                merged.append((line.name, line.value))
+            else:
+                merged.append((line.name, line.value or b""))  # it has one: those that have none are in `removed`
         return merged
 
     return merge
