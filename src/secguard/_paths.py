@@ -3,7 +3,8 @@
 1. A pattern is made of whole segments: `/admin` is `/admin` and `/admin/…`, never `/administrator`.
 2. `{name}` or `*` stands for exactly one segment, whatever it holds.
 3. A *refusing* rule looks at every path the request may turn out to have: with and without the root path, the
-   server's and the app's. An *exemption* looks only at the path as it will be routed. Each errs to the safe side.
+   server's and the app's. An *exemption* looks only at the path as it will be routed, and holds for none where
+   frameworks would disagree about that. Each errs to the safe side.
 4. What is compared is `scope["path"]`, percent-decoded once by the server, never a URL rebuilt from the Host header.
 """
 
@@ -91,16 +92,23 @@ def routed_path(path: str, root_path: str) -> str:
     return path
 
 
-def possible_paths(path: str, root_paths: Iterable[str]) -> tuple[str, ...]:
-    """Return every path that a request for `path` may be served as, given the root paths in play.
+def routings(path: str, root_path: str) -> tuple[str, ...]:
+    """Return what frameworks make of `path`: one path, or several where they disagree about the root path.
 
     Starlette, FastAPI and Django cut whole segments off the front. Quart cuts the bare prefix and Litestar cuts at its
     first occurrence, wherever that is; both then put a slash in front again.
     """
+    root = root_path.rstrip("/")
+    if not root:
+        return (path,)
+    return tuple(dict.fromkeys((routed_path(path, root), "/" + path.split(root, 1)[-1].lstrip("/"))))
+
+
+def possible_paths(path: str, root_paths: Iterable[str]) -> tuple[str, ...]:
+    """Return every path that a request for `path` may be served as, given the root paths in play."""
     paths = [path]
     for root_path in root_paths:
         if root := root_path.rstrip("/"):
             for known in tuple(paths):
-                cut = known.split(root, 1)[-1]
-                paths += [routed_path(known, root), "/" + cut.lstrip("/"), root + known]
+                paths += [*routings(known, root), root + known]
     return tuple(dict.fromkeys(paths))

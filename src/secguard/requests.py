@@ -14,12 +14,11 @@ from __future__ import annotations
 
 import re
 from http import HTTPStatus
-from typing import Annotated, Final
+from typing import Annotated, Final, Unpack
 
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 from starlette.types import ASGIApp
-from typing_extensions import Unpack
 
 from secguard.guard import Guard
 from secguard.policy import Context, ContextOptions, Exchange, Policy, RefusingSection, Reply
@@ -160,8 +159,9 @@ class RequestsPolicy(Policy):
     def _waives_host(self, exchange: Exchange) -> bool:
         # HTTP/1.0 knows no Host, and load balancers' health checks still speak it. From 1.1 on it is a MUST
         # (RFC 9112 section 3.2), which not every server enforces.
-        missing = b"host" not in exchange.headers
-        return self.section.allow_malformed_host or (missing and exchange.http_version == "1.0")
+        # granian writes "1" for it, and an empty line for the missing one.
+        missing = not exchange.headers.get(b"host")
+        return self.section.allow_malformed_host or (missing and exchange.http_version in {"1.0", "1"})
 
     def _wrong_path(self, exchange: Exchange) -> str | None:
         if exchange.path == "*" and exchange.method == "OPTIONS":  # asterisk-form, RFC 9112 section 3.2.4

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from inspect import iscoroutinefunction
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, cast
 
 from starlette.applications import Starlette
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -23,6 +23,12 @@ _UNSEEN: Final = Exchange({"type": "http", "path": "/", "headers": []}, Direct()
 _ERROR: Final = Reply(500, (PLAIN_TEXT,), b"Internal Server Error\n")
 _ENDS: Final = frozenset({"lifespan.startup.failed", "lifespan.shutdown.complete", "lifespan.shutdown.failed"})
 _DEEPEST: Final = 32  # middlewares: one that answers to every attribute must not hold us
+
+
+class Rooted(Protocol):
+    """An app that sets a root path of its own in place of the server's, as FastAPI does."""
+
+    root_path: str
 
 
 class Configured(Protocol):
@@ -63,7 +69,7 @@ class Guard:
         self._delivery = WaitingDelivery if waits else Delivery
 
         self._everyone = len(self.policies)
-        self._app_root = _root_path(app)
+        self._rooted = _rooted(app)
         self._resolver = self.context.resolver
         self._varies = any(policy.rules for policy in self.policies)
         self._selects = self._varies or self._resolver.trusts
@@ -83,8 +89,9 @@ class Guard:
         if self._looks:
             # Made once for all Guards that see the same request alike, and for the endpoint.
             seen: Exchange | None = scope.get("secguard")
-            if seen is None or not seen.speaks_for(scope, self._resolver, self._app_root):
-                seen = scope["secguard"] = Exchange(scope, self._resolver, self._app_root)
+            root = self._rooted.root_path if self._rooted else ""
+            if seen is None or not seen.speaks_for(scope, self._resolver, root):
+                seen = scope["secguard"] = Exchange(scope, self._resolver, root)
             exchange = seen
         if self._selects:
             plan = self.select(exchange, self._everyone)
@@ -232,12 +239,11 @@ def _in_place(merge: Merge) -> Step:
     return edit
 
 
-def _root_path(app: object) -> str:
-    """Find the root path that the app sets for itself, as FastAPI(root_path=...) does, behind what wraps it."""
+def _rooted(app: object) -> Rooted | None:
+    """Find the app behind what wraps it that sets its own root path, as FastAPI does in place of the server's."""
     for _ in range(_DEEPEST):
         app = getattr(app, "__self__", app)  # the bound method that protect() wraps
-        # Of these only: what others call so is something else (Quart's is a folder).
-        if isinstance(app, Starlette):
-            return str(getattr(app, "root_path", ""))
+        if isinstance(app, Starlette):  # what others call a root path is something else: Quart's is a folder
+            return cast("Rooted", app) if hasattr(app, "root_path") else None
         app = getattr(app, "app", None)
-    return ""
+    return None

@@ -17,6 +17,7 @@ Step: TypeAlias = Callable[[Exchange, Lines], Awaitable[None] | None]
 Plan: TypeAlias = tuple[Merge, tuple[Step, ...]]  # what makes the headers of a response: a fresh list, then edits of it
 
 _STARTS: Final = frozenset({"http.response.start", "websocket.accept", "websocket.http.response.start"})
+_ENDS: Final = frozenset({"http.disconnect", "websocket.disconnect"})
 
 
 class Delivery:
@@ -89,32 +90,49 @@ class Watch:
     """The receiving side of one exchange, where a policy looks at what comes in.
 
     A refusal is sent at once. From then on the app finds its client gone, and what it still sends goes nowhere.
+
+    An app may give up waiting for a message: Starlette's `is_disconnected` does, with every call. A message that has
+    come by then is kept for the next call, and the policy that was interrupted is asked again.
     """
 
-    __slots__ = ("_delivery", "_guard", "_receive", "_scope")
+    __slots__ = ("_delivery", "_guard", "_kept", "_receive", "_scope")
 
     def __init__(self, guard: Guard, delivery: Delivery, receive: Receive, scope: Scope) -> None:
         self._guard = guard
         self._delivery = delivery
         self._receive = receive
         self._scope = scope
+        self._kept: tuple[Message, int] | None = None  # a message, and how many policies have seen it
 
     async def receive(self) -> Message:
         """Return the next message, or the news that the client is gone."""
         guard, delivery = self._guard, self._delivery
         if delivery.refused:
             return self._gone()
-        message = await self._receive()
-        for at, look in guard.watches:
-            verdict = look(delivery.exchange, message)
-            if verdict is not None and (reply := await guard.settle(at, delivery.exchange, verdict)) is not None:
-                delivery.refused = True
-                if delivery.status is None or self._scope["type"] == "websocket":
-                    await delivery.answer(reply, guard.select(delivery.exchange, at), self._scope)
-                else:
-                    delivery.close()  # too late for an answer: the server finds the response cut short
-                return self._gone()
+        kept, self._kept = self._kept, None
+        message, seen = kept or (await self._receive(), 0)
+        if message["type"] in _ENDS:
+            return message  # there is nothing left to refuse, and `done` will tell
+        try:
+            for at, look in guard.watches[seen:]:
+                verdict = look(delivery.exchange, message)
+                if verdict is not None and (reply := await guard.settle(at, delivery.exchange, verdict)) is not None:
+                    await self._refuse(reply, at)
+                    return self._gone()
+                seen += 1
+        except BaseException as error:
+            if not isinstance(error, Exception) and not delivery.refused:
+                self._kept = message, seen
+            raise
         return message
+
+    async def _refuse(self, reply: Reply, at: int) -> None:
+        delivery = self._delivery
+        delivery.refused = True
+        if delivery.status is None or self._scope["type"] == "websocket":
+            await delivery.answer(reply, self._guard.select(delivery.exchange, at), self._scope)
+        else:
+            delivery.close()  # too late for an answer: the server finds the response cut short
 
     def _gone(self) -> Message:
         if self._scope["type"] == "http":

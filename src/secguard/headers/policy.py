@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Unpack
 
 from starlette.types import ASGIApp
-from typing_extensions import Unpack
 
 from secguard._http import Declared, keep, override
 from secguard._paths import Matched, PathRules, specificity

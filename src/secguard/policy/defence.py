@@ -62,7 +62,10 @@ class Policy:
         """Edit, in place, the headers of the response that is about to start."""
 
     def on_receive(self, exchange: Exchange, message: Message) -> Verdict | Awaitable[Verdict]:
-        """Look at a message on its way to the app. A Reply ends the exchange there."""
+        """Look at a message on its way to the app, unless it says that the client is gone. A Reply ends the exchange.
+
+        Where this awaits and the app stops waiting meanwhile, it is called again with the same message.
+        """
 
     def done(self, exchange: Exchange, outcome: Outcome) -> Awaitable[None] | None:
         """Release what `admit` took."""

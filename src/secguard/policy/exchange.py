@@ -9,7 +9,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Protocol, Self, TypeAlias, TypeVar, overload
 
 from secguard._http import Host, Line, parse_host
-from secguard._paths import possible_paths, routed_path
+from secguard._paths import possible_paths, routings
 
 Address: TypeAlias = IPv4Address | IPv6Address
 Scope: TypeAlias = MutableMapping[str, Any]
@@ -205,7 +205,8 @@ class Exchange:
     @lazy
     def routed(self) -> str:
         """The path as the framework will route it. Exemptions match this one."""
-        return routed_path(self.path, self.prefix)
+        routed, *others = routings(self.path, self.prefix)
+        return "" if others else routed
 
     @lazy
     def paths(self) -> tuple[str, ...]:
