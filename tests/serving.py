@@ -1,0 +1,62 @@
+"""A real uvicorn on loopback, for the tests that must not take ASGI's word for it."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+LOOPBACK = "127.0.0.1"
+
+
+def clean_environment(**variables: str) -> dict[str, str]:
+    """Return this process's environment without its own SECGUARD_* variables, and with those given."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("SECGUARD_")}
+    return kept | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"} | variables
+
+
+@contextmanager
+def uvicorn(
+    app: str,
+    *options: str,
+    folder: Path = ROOT,
+    variables: Mapping[str, str] | None = None,
+) -> Iterator[int]:
+    """Serve `app` (`module:name`) from `folder` on a free port of loopback, and yield the port."""
+    with socket.socket() as listener:
+        listener.bind((LOOPBACK, 0))
+        listener.listen(64)
+        port: int = listener.getsockname()[1]
+        descriptor = listener.fileno()
+        command = [sys.executable, "-m", "uvicorn", app, "--fd", str(descriptor), *options]
+        server = subprocess.Popen(
+            command,
+            cwd=folder,
+            env=clean_environment(**(variables or {})),
+            pass_fds=[descriptor],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+    try:
+        _wait_until_it_answers(server, port)
+        yield port
+    finally:
+        server.terminate()
+        server.communicate(timeout=10)
+
+
+def _wait_until_it_answers(server: subprocess.Popen[str], port: int) -> None:
+    """Wait until the server has started: the listener is open before, but nobody accepts."""
+    assert server.stdout is not None
+    deadline = time.monotonic() + 20
+    said = []
+    while time.monotonic() < deadline and (line := server.stdout.readline()):
+        said.append(line)
+        if "Application startup complete" in line:
+            return
+    raise AssertionError(f"no server on port {port}:\n{''.join(said)}")
