@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test browser lint types docs examples bench check clean
+.PHONY: help demo test laws browser lint types docs examples bench check clean
 
 PORT ?= 8000
 PYTHON ?=
@@ -33,6 +33,9 @@ lint: $(VENV)/.lint  ## style, security rules, known vulnerabilities of what we 
 	@$(PY) -m ruff format --check
 	@$(PY) scripts/audit.py
 
+laws: $(VENV)/.test  ## law 1 over ten thousand random stacks, and tens of thousands of hostile scopes (minutes)
+	@RANDOM_STACKS=10000 RANDOM_SCOPES=30000 $(PY) -m pytest tests/test_composition.py tests/test_fuzz.py $(PYTEST)
+
 types: $(VENV)/.types  ## mypy, strict, over everything
 	@$(PY) -m mypy
 
@@ -46,7 +49,7 @@ examples: $(VENV)/.test  ## the tests of the examples, and of every block of cod
 bench: $(VENV)/.bench  ## what a request costs, beside the peers
 	@$(PY) -m tests.benchmarks
 
-check: lint types test docs browser examples bench  ## all of them
+check: lint types test laws docs browser examples bench  ## all of them
 
 clean:  ## forget .venv and everything that was built
 	rm -rf $(VENV) build dist site .cache .coverage .coverage.* htmlcov .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, MutableMapping
-from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Protocol, Self, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, NamedTuple, Protocol, Self, TypeAlias, TypeVar, overload
 
 from secguard._http import Host, Line, parse_host
 from secguard._paths import possible_paths, routings
@@ -43,8 +42,7 @@ class lazy(Generic[T]):  # noqa: N801 - it reads as a decorator, as functools.ca
         def __set__(self, instance: object, value: T) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Peer:
+class Peer(NamedTuple):
     """Who is at the other end, as far as it can be known.
 
     `plain` tells that plain http is proven: somebody we trust said so. A socket without TLS proves nothing, for a
@@ -161,7 +159,9 @@ class Exchange:
     @lazy
     def identity(self) -> Peer:
         """The Peer, as the address resolver found it."""
-        return self._resolver.resolve(self)
+        peer = self._resolver.resolve(self)
+        self.client, self.secure, self.host = peer.client, peer.secure, peer.host  # they hide the lazy ones below
+        return peer
 
     @lazy
     def client(self) -> Address | None:
@@ -215,6 +215,8 @@ class Exchange:
 
     def values(self, name: bytes) -> list[bytes]:
         """Return the values of all lines called `name`, in order."""
+        if len(self.headers) == len(self.lines):  # no name comes twice
+            return [self.headers[name]] if name in self.headers else []
         return [value for own, value in self.lines if own == name]
 
 
