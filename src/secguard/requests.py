@@ -132,7 +132,8 @@ class RequestsPolicy(Policy):
             return self._refuse(exchange, "requests.host", "Host is missing or is no host[:port]", host=host)
         # Nearly every path passes these, at a fraction of the cost of the exact checks.
         if not (
-            path[:1] == "/"
+            path
+            and path[0] == "/"
             and "//" not in path
             and "/." not in path
             and "%" not in path

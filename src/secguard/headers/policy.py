@@ -60,11 +60,9 @@ _keep_list: Final = partial(keep, listed=True)
 def _lines(fields: HeaderFields) -> Iterator[tuple[Callable[[bytes, bytes | None], Declared], bytes, str | None]]:
     """Yield each header, how it meets the app's own, and its value. One without a value is left to the app, once."""
     yield override if fields.content_type_options else keep, b"x-content-type-options", fields.content_type_options
-    yield (
-        partial(keep, only=is_frame_option) if fields.frame_options else keep,
-        b"x-frame-options",
-        fields.frame_options,
-    )
+    # ALLOW-FROM protects nobody: it is replaced, and where nothing takes its place it is a relic to remove.
+    strict = fields.frame_options or "relics" in fields.remove
+    yield partial(keep, only=is_frame_option if strict else None), b"x-frame-options", fields.frame_options
     yield _keep_list, b"referrer-policy", ", ".join(fields.referrer_policy or ())
     yield keep, b"cross-origin-opener-policy", fields.cross_origin_opener_policy
     yield keep, b"cross-origin-embedder-policy", fields.cross_origin_embedder_policy

@@ -37,7 +37,6 @@ def removals(remove: Iterable[str]) -> Iterator[Declared]:
             yield override(name.lower().encode("ascii"), None)
         if word.lower() == "relics":
             yield override(b"x-xss-protection", None, unless=lambda value: value.strip() == b"0")
-            yield override(b"x-frame-options", None, unless=is_frame_option)
 
 
 def is_frame_option(value: bytes) -> bool:
