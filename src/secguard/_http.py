@@ -182,6 +182,7 @@ class Host:
 _HOST: Final = re.compile(
     rb"(?P<name>[A-Za-z0-9_](?:[A-Za-z0-9_.\-]*)|\[(?P<v6>[0-9A-Fa-f:.]+)\])(?::(?P<port>[0-9]{1,5}))?"
 )
+DEFAULT_PORTS: Final = frozenset({80, 443})  # which clients leave out: RFC 9110 section 4.2.3
 _LONGEST_NAME: Final = 253  # RFC 1035 section 2.3.4, in presentation form
 _LONGEST_VALUE: Final = _LONGEST_NAME + len(".:65535")
 

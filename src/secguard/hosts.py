@@ -17,7 +17,7 @@ from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 from starlette.types import ASGIApp
 
-from secguard._http import Host, parse_host
+from secguard._http import DEFAULT_PORTS, Host, parse_host
 from secguard.guard import Guard
 from secguard.policy import Context, ContextOptions, Exchange, Policy, RefusingSection, Verdict
 from secguard.policy.section import COMMAS
@@ -27,7 +27,6 @@ LOOPBACK: Final = ("localhost", "*.localhost", "127.0.0.1", "[::1]", "testserver
 _WILDCARD: Final = "*."
 _ADDRESS: Final = re.compile(r"[0-9.]+|\[.*")
 _SEPARATORS: Final = re.compile("[.\u3002\uff0e\uff61]")  # between labels: RFC 3490 section 3.1
-_DEFAULT_PORTS: Final = frozenset({80, 443})
 
 
 def _check_entry(entry: str) -> str:
@@ -66,7 +65,7 @@ def _pointless(wildcard: str, host: Host) -> str:
     """Say why no request would ever match."""
     if wildcard and _ADDRESS.fullmatch(host.name):
         return f"an address has no subdomains: write {host}"
-    if host.port in _DEFAULT_PORTS:
+    if host.port in DEFAULT_PORTS:
         return f"clients leave the scheme's own port out (RFC 9110 section 4.2.3): write {wildcard}{host.name}"
     return ""
 

@@ -16,6 +16,7 @@ from urllib.parse import quote, unquote
 
 from starlette.types import ASGIApp
 
+from secguard._http import DEFAULT_PORTS
 from secguard._paths import PathPattern, PathRules
 from secguard.guard import Guard
 from secguard.policy import Context, ContextOptions, Exchange, Policy, RefusingSection, Verdict, parse_address
@@ -46,7 +47,6 @@ _TRACES: Final = frozenset(
 
 # What stays as it was written: unreserved and reserved characters (RFC 3986 section 2), and the percent sign.
 _WRITTEN: Final = "%:/[]@!$&'()*+,;=~"
-_DEFAULT_PORTS: Final = frozenset({80, 443})
 
 
 class HttpsPolicy(Policy):
@@ -149,7 +149,7 @@ def _target(exchange: Exchange) -> str | None:
     if root and not f"{unquote(path)}/".startswith(f"{root}/"):
         path = quote(root, errors="surrogatepass") + path  # a proxy took the prefix off, and the client needs it
     # RFC 6797 section 8.3: port 80 becomes 443, any other explicit port is preserved.
-    authority = host.name if host.port in _DEFAULT_PORTS else str(host)
+    authority = host.name if host.port in DEFAULT_PORTS else str(host)
     query = f"?{quote(exchange.query, safe=_WRITTEN + '?')}" if exchange.query else ""
     scheme = "https" if exchange.kind == "http" else "wss"
     return f"{scheme}://{authority}{path}{query}"

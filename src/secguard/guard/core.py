@@ -85,22 +85,22 @@ class Guard:
             await (self._live if kind == "lifespan" and self._lasting else self.app)(scope, receive, send)
             return
 
-        exchange = _UNSEEN
         if self._looks:
             # Made once for all Guards that see the same request alike, and for the endpoint.
             seen: Exchange | None = scope.get("secguard")
             root = self._rooted.root_path if self._rooted else ""
             if seen is None or not seen.speaks_for(scope, self._resolver, root):
                 seen = scope["secguard"] = Exchange(scope, self._resolver, root)
-            exchange = seen
+            exchange, tls = seen, seen.tls
+        else:
+            exchange, tls = _UNSEEN, scope.get("scheme") in SECURE_SCHEMES
         if self._selects:
             plan = self.select(exchange, self._everyone)
         else:
-            plan = self._plan_secure if scope.get("scheme") in SECURE_SCHEMES else self._plan_plain
+            plan = self._plan_secure if tls else self._plan_plain
         delivery = self._delivery(exchange, plan, send)
 
         passed = 0
-        reply = None
         try:
             for passed, admit in self._admits:
                 verdict = admit(exchange)
