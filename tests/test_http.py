@@ -14,10 +14,12 @@ from secguard._http import (
     How,
     append,
     compile_lines,
+    holds,
     is_field_name,
     is_field_value,
     join,
     keep,
+    keep_private,
     override,
     parse_host,
     remove,
@@ -303,3 +305,45 @@ def test_no_bytes_make_a_host_that_a_url_would_read_otherwise(value: bytes) -> N
         assert not set(str(host)) & set("@/\\?#% ,\r\n\t\x00")
         assert str(host).isascii()
         assert host.name == host.name.lower()
+
+
+PRIVATE: dict[str, tuple[list[bytes], bytes]] = {
+    "where the app says nothing, nobody keeps it": ([], b"no-store"),
+    "public becomes private": ([b"public, max-age=60"], b"max-age=60, private"),
+    "Public in any letter case": ([b"PUBLIC"], b"private"),
+    "an age for shared caches goes": ([b"s-maxage=60, max-age=5"], b"max-age=5, private"),
+    "what does not say is made private": ([b"max-age=60"], b"max-age=60, private"),
+    "no-cache may be kept by anybody": ([b"no-cache"], b"no-cache, private"),
+    "private stays as it is": ([b"Private,max-age=60"], b"Private,max-age=60"),
+    "no-store stays as it is": ([b"no-store"], b"no-store"),
+    "public beside private goes": ([b"public, private"], b"private"),
+    "private fields are not a private response": ([b'private="set-cookie"'], b'private="set-cookie", private'),
+    "some caches ignore no-store beside must-understand": (
+        [b"must-understand, no-store"],
+        b"must-understand, no-store, private",
+    ),
+    "several lines are one": ([b"public", b"max-age=1"], b"max-age=1, private"),
+    "an empty line": ([b""], b"private"),
+}
+
+
+@pytest.mark.parametrize(("values", "kept"), PRIVATE.values(), ids=PRIVATE)
+@pytest.mark.parametrize("name", [b"cache-control", b"Cache-Control"])
+def test_no_shared_cache_keeps_a_private_response(name: bytes, values: list[bytes], kept: bytes) -> None:
+    lines = [(b"x-a", b"1"), *((name, value) for value in values), (b"x-b", b"2")]
+    keep_private(lines)
+    assert [value for own, value in lines if own.lower() == b"cache-control"] == [kept]
+    assert [line for line in lines if line[0].startswith(b"x-")] == [(b"x-a", b"1"), (b"x-b", b"2")]
+
+
+@pytest.mark.parametrize(
+    ("lines", "held"),
+    [
+        ([], False),
+        ([(b"content-type", b"x"), (b"x-b", b"1")], False),
+        ([(b"content-type", b"x"), (b"X-A", b"1")], True),
+        ([(b"x-a", b""), (b"content-type", b"x")], True),
+    ],
+)
+def test_a_name_is_found_in_any_letter_case(lines: list[Line], held: bool) -> None:
+    assert holds(lines, frozenset({b"x-a"})) is held

@@ -93,6 +93,8 @@ Merge: TypeAlias = Callable[[Iterable[Line]], Lines]
 
 def compile_lines(declared: Sequence[Declared]) -> Merge:
     """Turn declared lines, innermost policy first, into a function from the app's lines to a fresh list with ours."""
+    if not declared:
+        return list
     names = [line.name for line in declared]
     owned = frozenset(names)
     unowned = _EVERYDAY - owned
@@ -107,7 +109,7 @@ def compile_lines(declared: Sequence[Declared]) -> Merge:
     def merge(lines: Iterable[Line]) -> Lines:
         if type(lines) is not list:
             lines = list(lines)
-        for name, _ in lines:
+        for name, _ in lines:  # as `holds` does, which would cost a frame here
             if name not in unowned and name.lower() in owned:
                 break
         else:
@@ -126,6 +128,14 @@ def compile_lines(declared: Sequence[Declared]) -> Merge:
     return merge
 
 
+def holds(lines: Lines, owned: frozenset[bytes]) -> bool:
+    """Whether a line has one of these names (lower case), which apps seldom send."""
+    for name, _ in lines:  # noqa: SIM110 - a generator costs more than all else here
+        if name not in _EVERYDAY and name.lower() in owned:
+            return True
+    return False
+
+
 def append(lines: Lines, name: bytes, value: bytes) -> None:
     """Join the elements of `value` that are not there yet to the first line called `name`; no element twice.
 
@@ -140,6 +150,28 @@ def append(lines: Lines, name: bytes, value: bytes) -> None:
     at = next((at for at, (own, _) in enumerate(lines) if own.lower() == name), len(lines))
     remove(lines, name)
     lines.insert(at, (name, b", ".join(merged.values())))
+
+
+_SHARED: Final = frozenset({b"public", b"s-maxage"})  # RFC 9111 sections 5.2.2.9 and 5.2.2.10
+
+
+def keep_private(lines: Lines) -> None:
+    """Let no shared cache keep a response that is for one visitor: `no-store`, or `private` in what the app says."""
+    for name, _ in lines:
+        if name.lower() == b"cache-control":
+            break
+    else:
+        lines.append((b"cache-control", b"no-store"))
+        return
+    said = [element for name, value in lines if name.lower() == b"cache-control" for element in _elements(value)]
+    kept = [element for element in said if element.partition(b"=")[0].lower() not in _SHARED]
+    words = {element.lower() for element in kept}
+    # RFC 9111 section 5.2.2.3: a cache that understands the status ignores no-store beside must-understand.
+    if b"private" not in words and (b"no-store" not in words or b"must-understand" in words):
+        kept.append(b"private")
+    if kept != said:
+        remove(lines, b"cache-control")
+        lines.append((b"cache-control", b", ".join(kept)))
 
 
 def remove(lines: Lines, name: bytes) -> None:
