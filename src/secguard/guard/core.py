@@ -14,8 +14,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from secguard._http import Declared, Lines, Merge, compile_lines
 from secguard._paths import Matched
 from secguard.events import logger
-from secguard.guard.traffic import Delivery, Plan, Step, WaitingDelivery, Watch
-from secguard.policy import Context, Direct, Exchange, Outcome, Policy, Reply, Verdict
+from secguard.guard.state import OfferingState
+from secguard.guard.traffic import Delivery, Plan, Step, Steps, UnseenDelivery, WaitingDelivery, Watch
+from secguard.policy import Context, Direct, Exchange, Offers, Outcome, Policy, Reply, Verdict
 from secguard.policy.context import PLAIN_TEXT
 from secguard.policy.exchange import SECURE_SCHEMES
 
@@ -64,16 +65,17 @@ class Guard:
         self.watches = _hooks(self.policies, "on_receive")
         self._dones = _hooks(self.policies, "done")[::-1]
         self._lasting = [at for at, policy in enumerate(self.policies) if _overrides(policy, "open", "close")]
-        finishes = _hooks(self.policies, "finish")
-        waits = any(iscoroutinefunction(hook) for _, hook in finishes)
-        self._delivery = WaitingDelivery if waits else Delivery
+        edits = _hooks(self.policies, "finish") + _hooks(self.policies, "revise")
+        self.offers: Offers = {name: make for policy in self.policies for name, make in policy.offers.items()}
 
         self._everyone = len(self.policies)
         self._rooted = _rooted(app)
         self._resolver = self.context.resolver
         self._varies = any(policy.rules for policy in self.policies)
         self._selects = self._varies or self._resolver.trusts
-        self._looks = bool(self._admits or self.watches or self._dones or finishes or self._selects)
+        self._looks = bool(self._admits or self.watches or self._dones or edits or self.offers or self._selects)
+        waits = any(iscoroutinefunction(hook) for _, hook in edits)
+        self._delivery = WaitingDelivery if waits else Delivery if self._looks else UnseenDelivery
         self._plans = lru_cache(maxsize=1024)(self._compile)
         self._plan_plain = self._plans(self._everyone, False)
         self._plan_secure = self._plans(self._everyone, True)
@@ -90,8 +92,10 @@ class Guard:
             seen: Exchange | None = scope.get("secguard")
             root = self._rooted.root_path if self._rooted else ""
             if seen is None or not seen.speaks_for(scope, self._resolver, root):
-                seen = scope["secguard"] = Exchange(scope, self._resolver, root)
+                seen = scope["secguard"] = Exchange(scope, self._resolver, root, seen)
             exchange, tls = seen, seen.tls
+            if self.offers:
+                scope["state"] = OfferingState(self.offers, exchange, scope.get("state"))
         else:
             exchange, tls = _UNSEEN, scope.get("scheme") in SECURE_SCHEMES
         if self._selects:
@@ -127,22 +131,12 @@ class Guard:
         return self._plans(outside, exchange.secure, matched)
 
     def _compile(self, outside: int, secure: bool, matched: tuple[Matched, ...] = ()) -> Plan:
-        """Return what makes the headers of a response that passes the `outside` outermost policies, innermost first.
-
-        The lines declared between two `finish` hooks are set in one go.
-        """
-        stretches: list[list[Declared]] = [[]]
-        finishes: list[Step] = []
-        for at in reversed(range(outside)):
-            policy = self.policies[at]
-            stretches[-1] += policy.declare(secure, matched[at] if matched else ())
-            if _overrides(policy, "finish"):
-                finishes.append(policy.finish)
-                stretches.append([])
-        steps: list[Step] = []
-        for finish, declared in zip(finishes, stretches[1:], strict=True):
-            steps += [finish, _in_place(compile_lines(declared))] if declared else [finish]
-        return compile_lines(stretches[0]), tuple(steps)
+        """Return what makes the headers of a response that passes the `outside` outermost policies."""
+        passed = self.policies[:outside]
+        lines = [tuple(policy.declare(secure, matched[at] if matched else ())) for at, policy in enumerate(passed)]
+        usual = _steps(passed, lines, revising=False)
+        revises = any(_overrides(policy, "revise") for policy in passed)
+        return usual, _steps(passed, lines, revising=True) if revises else usual
 
     async def settle(self, at: int, exchange: Exchange, verdict: Verdict | Awaitable[Verdict]) -> Reply | None:
         """Await the verdict where it must be, tell of a refusal, and rehearse it where the mode says so."""
@@ -230,6 +224,23 @@ def _overrides(policy: Policy, *hooks: str) -> bool:
 
 def _hooks(policies: Sequence[Policy], hook: str) -> tuple[tuple[int, Callable[..., Any]], ...]:
     return tuple((at, getattr(policy, hook)) for at, policy in enumerate(policies) if _overrides(policy, hook))
+
+
+def _steps(policies: Sequence[Policy], lines: Sequence[Sequence[Declared]], *, revising: bool) -> Steps:
+    """Order what makes the headers, innermost policy first. Lines declared between two hooks are set in one go."""
+    stretches: list[list[Declared]] = [[]]
+    hooks: list[Step] = []
+    for policy, declared in zip(reversed(policies), reversed(lines), strict=True):
+        revises = revising and _overrides(policy, "revise")
+        if not revises:
+            stretches[-1] += declared
+        own = [policy.revise] * revises + [policy.finish] * _overrides(policy, "finish")
+        hooks += own
+        stretches += [[] for _ in own]
+    steps: list[Step] = []
+    for hook, declared in zip(hooks, stretches[1:], strict=True):
+        steps += [hook, _in_place(compile_lines(declared))] if declared else [hook]
+    return compile_lines(stretches[0]), tuple(steps)
 
 
 def _in_place(merge: Merge) -> Step:

@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from secguard.guard.core import Guard
 
 Step: TypeAlias = Callable[[Exchange, Lines], Awaitable[None] | None]
-Plan: TypeAlias = tuple[Merge, tuple[Step, ...]]  # what makes the headers of a response: a fresh list, then edits of it
+Steps: TypeAlias = tuple[Merge, tuple[Step, ...]]  # what makes the headers of a response: a fresh list, then edits
+Plan: TypeAlias = tuple[Steps, Steps]  # for the usual response, and for one that policies revise
 
+_NOT_MODIFIED: Final = 304
 _STARTS: Final = frozenset({"http.response.start", "websocket.accept", "websocket.http.response.start"})
 _ENDS: Final = frozenset({"http.disconnect", "websocket.disconnect"})
 
@@ -37,13 +39,14 @@ class Delivery:
         """Pass a message of the app on, its headers hardened where it starts a response."""
         if message["type"] not in _STARTS or self.send is _discard:
             return self.send(message)
-        merge, steps = self.plan
+        exchange = self.exchange
+        self.status = exchange.status = status = message.get("status", 101)
+        merge, steps = self.plan[exchange.touched or status == _NOT_MODIFIED]
         headers = merge(message.get("headers", ()))
         for step in steps:
-            step(self.exchange, headers)
+            step(exchange, headers)
         message = message.copy() if type(message) is dict else dict(message)  # the app may hold on to its own
         message["headers"] = headers
-        self.status = message.get("status", 101)
         return self.send(message)
 
     async def answer(self, reply: Reply, plan: Plan, scope: Scope) -> None:
@@ -66,6 +69,22 @@ class Delivery:
         return send
 
 
+class UnseenDelivery(Delivery):
+    """The same, where no policy looks at the request: there is no Exchange of its own, and nothing to revise."""
+
+    __slots__ = ()
+
+    def forward(self, message: Message) -> Awaitable[None]:
+        """Pass a message of the app on, its headers hardened where it starts a response."""
+        if message["type"] not in _STARTS or self.send is _discard:
+            return self.send(message)
+        self.status = message.get("status", 101)
+        headers = self.plan[0][0](message.get("headers", ()))
+        message = message.copy() if type(message) is dict else dict(message)
+        message["headers"] = headers
+        return self.send(message)
+
+
 class WaitingDelivery(Delivery):
     """The same, where a policy's `finish` has to wait for something, such as a store."""
 
@@ -74,7 +93,8 @@ class WaitingDelivery(Delivery):
     async def forward(self, message: Message) -> None:
         """Pass a message on, unless it starts a response and a refusal overtakes it while it waits."""
         if message["type"] in _STARTS and self.send is not _discard:
-            merge, steps = self.plan
+            status = self.exchange.status = message.get("status", 101)
+            merge, steps = self.plan[self.exchange.touched or status == _NOT_MODIFIED]
             headers = merge(message.get("headers", ()))
             for step in steps:
                 if (pending := step(self.exchange, headers)) is not None:
@@ -82,7 +102,7 @@ class WaitingDelivery(Delivery):
             if self.send is _discard:
                 return
             message = {**message, "headers": headers}
-            self.status = message.get("status", 101)
+            self.status = status
         await self.send(message)
 
 

@@ -8,7 +8,7 @@
 """
 
 from secguard.policy.context import Context, ContextOptions, Reply
-from secguard.policy.defence import Message, Outcome, Policy, Verdict
+from secguard.policy.defence import Message, Offers, Outcome, Policy, Verdict
 from secguard.policy.exchange import Address, Direct, Exchange, Peer, Resolver, Scope, parse_address
 from secguard.policy.section import Environment, Mode, Profile, RefusingSection, Section
 
@@ -21,6 +21,7 @@ __all__ = [
     "Exchange",
     "Message",
     "Mode",
+    "Offers",
     "Outcome",
     "Peer",
     "Policy",

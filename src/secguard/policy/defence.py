@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 
 from secguard._http import Declared, Lines
@@ -14,6 +15,7 @@ from secguard.policy.section import RefusingSection, Section
 
 Message: TypeAlias = MutableMapping[str, Any]
 Verdict: TypeAlias = Reply | None
+Offers: TypeAlias = Mapping[str, Callable[[Exchange], object]]
 
 NO_RULES: Final = PathRules(())
 
@@ -41,6 +43,8 @@ class Policy:
     context: Context
     rules: PathRules = NO_RULES
     """The path patterns that `declare` depends on. A rule applies to the path as routed."""
+    offers: Offers = MappingProxyType({})
+    """What endpoints find on `request.state`, by name, and how it is made when it is read."""
 
     def __init__(self, context: Context | None = None) -> None:
         self.context = context or Context()
@@ -60,6 +64,12 @@ class Policy:
 
     def finish(self, exchange: Exchange, headers: Lines) -> Awaitable[None] | None:
         """Edit, in place, the headers of the response that is about to start."""
+
+    def revise(self, exchange: Exchange, headers: Lines) -> Awaitable[None] | None:
+        """Set, in place, what `declare` would have, for an answer of its own: the exchange was touched, or it is a 304.
+
+        A 304 updates the headers of a response that somebody has stored (RFC 9111 section 3.2).
+        """
 
     def on_receive(self, exchange: Exchange, message: Message) -> Verdict | Awaitable[Verdict]:
         """Look at a message on its way to the app, unless it says that the client is gone. A Reply ends the exchange.

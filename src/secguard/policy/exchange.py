@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from os import urandom
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, NamedTuple, Protocol, Self, TypeAlias, TypeVar, overload
 
 from secguard._http import Host, Line, parse_host
@@ -14,6 +16,7 @@ Address: TypeAlias = IPv4Address | IPv6Address
 Scope: TypeAlias = MutableMapping[str, Any]
 
 SECURE_SCHEMES: Final = frozenset({"https", "wss"})
+_NONCE_BYTES: Final = 16  # CSP 3 section 7.1: at least 128 bits
 
 T = TypeVar("T")
 
@@ -83,7 +86,9 @@ class Exchange:
     `lines` are the request's header lines as they came; `headers` is a mapping from name to value that holds the
     last line of each name, which is the only one where hygiene has passed and the name may not repeat. `named_host` is
     the Host header taken apart, and `tls` tells whether the scope says https or wss: both may be a proxy's and not the
-    client's, which are `host` and `secure`.
+    client's, which are `host` and `secure`. `status` is that of the answer, and None until it starts. `touched` tells
+    that the endpoint has asked for something which changes the headers of its answer: the nonce, which `nonce_read` has
+    once somebody has read it, or what policies remember of that in `notes`, each under a key of its own.
 
     Example:
         >>> scope = {"type": "http", "method": "GET", "path": "/", "headers": [(b"host", b"example.com")]}
@@ -91,7 +96,12 @@ class Exchange:
         Host(name='example.com', port=None)
     """
 
-    def __init__(self, scope: Scope, resolver: Resolver, app_root: str = "") -> None:
+    status: int | None = None
+    touched: bool = False
+    nonce_read: str | None = None
+    notes: Mapping[object, Any] = MappingProxyType({})
+
+    def __init__(self, scope: Scope, resolver: Resolver, app_root: str = "", outer: Exchange | None = None) -> None:
         lines = scope["headers"]
         if type(lines) is not list:  # ASGI allows any iterable, even one that can be read once only
             lines = scope["headers"] = list(lines)
@@ -106,14 +116,20 @@ class Exchange:
         self._scope = dict(scope)  # one copy costs less than reading every key that somebody may ask for
         self._resolver = resolver
         self._app_root = app_root
+        # That of a Guard further out, which sees another path or scheme; not that of an app that has answered before.
+        self._outer = outer if outer and outer.status is None else None
+        if self._outer:
+            self.touched, self.nonce_read = self._outer.touched, self._outer.nonce_read
 
     def speaks_for(self, scope: Scope, resolver: Resolver, app_root: str) -> bool:
         """Whether this is the Exchange that another Guard would make of `scope`.
 
-        It is not where a mount, a method override or a middleware for proxies has changed the scope in between.
+        It is not where a mount, a method override or a middleware for proxies has changed the scope in between, nor
+        where an app has answered already and another one is tried.
         """
         return (
-            self._resolver is resolver
+            self.status is None
+            and self._resolver is resolver
             and self._app_root == app_root
             and self.lines is scope["headers"]
             and all(self._scope.get(name) == scope.get(name) for name in _IDENTITY)
@@ -212,6 +228,40 @@ class Exchange:
     def paths(self) -> tuple[str, ...]:
         """Every path that the request may be served as. Refusing rules match any of them."""
         return possible_paths(self.path, (self.root_path, self._app_root))
+
+    @property
+    def nonce(self) -> str:
+        """The nonce of this answer: 128 random bits in hexadecimal, made when first read, one for all Guards.
+
+        Raises:
+            RuntimeError: the answer has started, so that its header cannot name the nonce any more.
+        """
+        if self.nonce_read is None:
+            self.touch()
+            self.nonce_read = self._outer.nonce if self._outer else urandom(_NONCE_BYTES).hex()
+        return self.nonce_read
+
+    def touch(self) -> None:
+        """Say that what the endpoint asks for changes the headers of the answer.
+
+        Raises:
+            RuntimeError: the answer has started.
+        """
+        if self.status is not None:
+            raise RuntimeError(
+                "this comes too late: the headers of the response have been sent; "
+                "read the nonce, or change the policy, before the response starts"
+            )
+        self.touched = True
+
+    def note(self, key: object, value: object) -> None:
+        """Remember something until the answer, which it will change.
+
+        Raises:
+            RuntimeError: the answer has started.
+        """
+        self.touch()
+        self.notes = {**self.notes, key: value}
 
     def values(self, name: bytes) -> list[bytes]:
         """Return the values of all lines called `name`, in order."""
