@@ -62,6 +62,7 @@ class Toy(RefusingSection):
     token: str | None = None
     storage: str = "memory://"
 
+    gone: ClassVar[Mapping[str, str]] = {"old_count": "use count"}
     profiles: ClassVar[Mapping[Profile, Mapping[str, Any]]] = {
         "strict": {"count": 7, "part": {"depth": 20}, "table": {"camera": []}, "frame": "DENY"},
         "api": {"part": None},

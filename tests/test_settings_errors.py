@@ -69,6 +69,8 @@ WRONG: list[tuple[str, str, str, str, str]] = [
     ("JSON without an end", "TOY__NAMES", "[" * 100_000, "bad-json", "nested too deeply"),
     ("a number without an end", "TOY__SIZES", f"[1{'0' * 5000}]", "bad-json", "thousands of digits"),
     ("a name twice in JSON", "TOY__LIMITS", '{"count": 1, "count": 2}', "set-twice", "'count' twice"),
+    ("a field that is gone", "TOY__OLD_COUNT", "1", "unknown-variable", "OLD_COUNT is obsolete; use count."),
+    ("a field that is gone, in JSON", "TOY", '{"old_count": 1}', "unknown-field", "old_count is obsolete; use count."),
     ("an unknown field in JSON", "TOY", '{"cuont": 1}', "unknown-field", "Did you mean count?"),
     ("an unknown field in a part in JSON", "TOY", '{"part": {"dept": 1}}', "unknown-field", "Did you mean depth?"),
     ("an unknown field in a rule", "TOY__RULES", '[{"paths": [], "cuont": 1}]', "unknown-field", "Did you mean count?"),

@@ -17,6 +17,7 @@ from typing import Any, Final, Literal, TypeAlias
 Action: TypeAlias = Literal["refused", "rehearsed", "noticed"]
 
 _LONGEST: Final = 200  # characters of a value that came from the network
+_LONGEST_MESSAGE: Final = 2000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +65,16 @@ def log_event(event: Event) -> None:
     fields = " ".join(f"{_one_line(name)}={escape(value)}" for name, value in told.items() if value is not None)
     line = f"{event.action} {_one_line(event.code)}: {_one_line(event.reason)}"
     logger.warning("%s", f"{line} ({fields})" if fields else line, extra={"secguard_event": event})
+
+
+def on_one_line(text: str) -> str:
+    """Return text fit for a message that quotes what somebody else wrote: escaped, and cut at 2000 characters."""
+    escaped = text if text.isprintable() else "".join(map(_escape_letter, text))
+    return escaped if len(escaped) <= _LONGEST_MESSAGE else escaped[:_LONGEST_MESSAGE] + "…"
+
+
+def _escape_letter(letter: str) -> str:
+    return letter if letter.isprintable() else letter.encode("unicode_escape").decode()
 
 
 def escape(value: object) -> str:

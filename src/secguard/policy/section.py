@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from typing import Any, ClassVar, Final, Literal, Self, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
@@ -30,6 +31,8 @@ class Section(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, use_attribute_docstrings=True)
     profiles: ClassVar[Mapping[Profile, Mapping[str, Any]]] = {}
+    gone: ClassVar[Mapping[str, str]] = {}
+    """Names that people expect among the fields and will not find, and what to use in their place."""
 
     def under(self, profile: Profile) -> Self:
         """Return this section with every field the user left alone set as `profile` has it."""
@@ -41,6 +44,15 @@ class RefusingSection(Section):
 
     mode: Mode = "enforce"
     """`report` lets through what would be refused, and only tells of it."""
+
+
+def meant(name: str, fields: Iterable[str], gone: Mapping[str, str]) -> str:
+    """Say what somebody meant who wrote the name of a field that does not exist."""
+    field, known = name.lower().replace("-", "_"), list(fields)
+    if field in gone:
+        return f"{name} is obsolete; {gone[field]}."
+    close = get_close_matches(field, known, n=1)
+    return f"Did you mean {close[0]}?" if close else f"There are: {', '.join(known)}."
 
 
 def overlay(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

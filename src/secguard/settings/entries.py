@@ -43,8 +43,12 @@ def spread(
 ) -> Iterator[Entry]:
     """Take a value apart into its leaves, as far as its shape has names."""
     if isinstance(value, Mapping) and value and shape.group:
+        fields = shape.fields()
         for name, inner in value.items():
-            part = name if name in shape.fields() or not shape.values else canonical(name)
+            underscored = name.replace("-", "_") if isinstance(name, str) else name
+            if underscored in fields:
+                name = underscored  # noqa: PLW2901 - a section takes names as headers spell them, too
+            part = name if name in fields or not shape.values else canonical(name)
             own = shape.below(name) or ANYTHING
             yield from spread((*path, part), (*spelled, name), inner, own, origin, variable)
     else:

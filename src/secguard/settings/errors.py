@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from secguard.events import on_one_line
+
 _LONGEST: Final = 200  # characters of a value that is shown
-_LONGEST_SENTENCE: Final = 2000
 _DEEPEST: Final = 5  # levels of one
 
 HIDDEN: Final = "********"
@@ -45,8 +46,8 @@ class Problem:
 
     def __post_init__(self) -> None:
         # Names and messages may hold what others wrote: it must not break the line, nor the terminal.
-        object.__setattr__(self, "where", _on_one_line(self.where))
-        object.__setattr__(self, "message", _on_one_line(self.message))
+        object.__setattr__(self, "where", on_one_line(self.where))
+        object.__setattr__(self, "message", on_one_line(self.message))
 
     def __str__(self) -> str:
         said = self.where if self.value is None else f"{self.where} = {self.value}"
@@ -101,15 +102,6 @@ def without_userinfo(text: str) -> str:
 def brief(name: str) -> str:
     """Return a name, cut where it is very long."""
     return name if len(name) <= _LONGEST else name[:_LONGEST] + "…"
-
-
-def _on_one_line(text: str) -> str:
-    escaped = text if text.isprintable() else "".join(map(_escape, text))
-    return escaped if len(escaped) <= _LONGEST_SENTENCE else escaped[:_LONGEST_SENTENCE] + "…"
-
-
-def _escape(letter: str) -> str:
-    return letter if letter.isprintable() else letter.encode("unicode_escape").decode()
 
 
 def _masked(value: object, secret: bool, depth: int = 0) -> object:

@@ -7,6 +7,7 @@ from collections.abc import Hashable, Iterable, Iterator
 from difflib import get_close_matches
 from typing import Final, TypeAlias
 
+from secguard.policy.section import meant
 from secguard.settings.errors import Problem, shown, smells_secret
 from secguard.settings.shape import Shape
 from secguard.settings.sources import PREFIX, SECRETS_DIR, Variable
@@ -53,23 +54,23 @@ def unknown(stranger: Variable, root: Shape) -> Problem:
     known = dict(_known(root))
     code, message = "unknown-variable", "There is no such variable. "
     name = stranger.name.upper()
-    if meant := _underscored(name, known):
-        code, message = "misplaced-underscore", f"Two underscores stand between the parts of a name: write {meant}."
-    elif meant := _blocked(name, root):
-        message += f"{meant} takes no names below it: write its value there, and a list as JSON or with commas."
-    elif meant := _nearest(name, root, known):
-        message += f"Did you mean {meant}?"
+    if right := _underscored(name, known):
+        code, message = "misplaced-underscore", f"Two underscores stand between the parts of a name: write {right}."
+    elif obsolete := _gone(name, root):
+        message += obsolete
+    elif right := _blocked(name, root):
+        message += f"{right} takes no names below it: write its value there, and a list as JSON or with commas."
+    elif right := _nearest(name, root, known):
+        message += f"Did you mean {right}?"
     else:
         message += f"The first part is one of: {', '.join(name.upper() for name in root.fields())}."
-    secret = stranger.origin.kind == "secrets" or smells_secret(stranger.name) or smells_secret(meant)
+    secret = stranger.origin.kind == "secrets" or smells_secret(stranger.name) or smells_secret(right)
     return Problem(code, str(stranger.origin), shown(stranger.written, secret), message)
 
 
 def nearest_field(name: object, shape: Shape | None) -> str:
     """Say which field was meant, or which there are."""
-    names = list(shape.fields()) if shape else []
-    close = get_close_matches(str(name).lower(), names, n=1)
-    return f"Did you mean {close[0]}?" if close else f"There are: {', '.join(names)}."
+    return meant(str(name), shape.fields() if shape else (), shape.gone() if shape else {})
 
 
 def _known(shape: Shape, start: str = PREFIX) -> Iterator[tuple[str, Shape]]:
@@ -102,6 +103,13 @@ def _blocked(name: str, root: Shape) -> str | None:
         if shape and not shape.group:
             return above
     return None
+
+
+def _gone(name: str, root: Shape) -> str:
+    """Say what to use in place of a name that does not exist any more."""
+    above, _, part = name.rpartition(SEPARATOR)
+    shape = shape_at(locate(above, root) or (), root) or root
+    return nearest_field(part, shape) if part.lower() in shape.gone() else ""
 
 
 def _nearest(name: str, root: Shape, known: dict[str, Shape]) -> str | None:

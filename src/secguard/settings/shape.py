@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, SecretBytes, SecretStr
 
+from secguard.policy import Section
 from secguard.settings.errors import Mistake
 
 EMPTY: Final = object()
@@ -39,6 +40,11 @@ class Shape:
     def fields(self) -> dict[str, Shape]:
         """Return the shape of each field, where this is a section or a part of one."""
         return {name: shape for model in self.models for name, shape in fields(model).items()}
+
+    def gone(self) -> dict[str, str]:
+        """Return what the sections here say of names that are no fields of theirs any more."""
+        sections = [model for model in self.models if issubclass(model, Section)]
+        return {name: remedy for section in sections for name, remedy in section.gone.items()}
 
     def below(self, name: object) -> Shape | None:
         """Return the shape of what stands below it under `name`, or None where nothing can."""
