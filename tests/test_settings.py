@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from secguard.csp import CSPPolicy
 from secguard.events import Event
 from secguard.headers import HeadersPolicy
 from secguard.hosts import HostsPolicy, HostsSettings
@@ -212,6 +213,12 @@ def test_names_of_mappings_merge_whatever_their_case() -> None:
     assert made.table == {"X-Frame": ("c",), "b": ("b",)}
 
 
+def test_fields_may_be_spelled_with_hyphens_in_code_and_merge_as_ever() -> None:
+    env = {"SECGUARD_TOY__MAX_AGE": "5", "SECGUARD_TOY__PART__DEPTH": "4"}
+    made = settings(env, toy={"max-age": 7, "part": {"label": "x"}})
+    assert made.toy == Toy(max_age=7, part=Part(label="x", depth=4))
+
+
 def test_an_instance_in_code_replaces_the_variables_and_says_which() -> None:
     env = {"SECGUARD_TOY__COUNT": "4", "SECGUARD_TOY__LABEL": "x", "SECGUARD_MODE": "report"}
     made = settings(env, 'SECGUARD_TOY={"ratio": 3, "max_age": 3}', toy=Toy(max_age=1))
@@ -336,11 +343,11 @@ def test_settings_are_made_in_less_than_30_ms() -> None:
 
 def test_policies_stand_in_the_one_order() -> None:
     made = Settings(_env_file=None, hosts={"allowed": ["example.com"]}).policies()
-    assert [type(policy) for policy in made] == [HeadersPolicy, RequestsPolicy, HostsPolicy, HttpsPolicy]
+    assert [type(policy) for policy in made] == [HeadersPolicy, CSPPolicy, RequestsPolicy, HostsPolicy, HttpsPolicy]
 
 
 def test_a_section_that_is_off_has_no_policy() -> None:
-    assert Settings(_env_file=None, headers=None, https=None, requests=None, proxies=None).policies() == ()
+    assert Settings(_env_file=None, headers=None, csp=None, https=None, requests=None, proxies=None).policies() == ()
 
 
 def test_policies_share_one_context() -> None:

@@ -53,6 +53,11 @@ def specificity(pattern: str) -> tuple[int, int]:
     return sum(segment[0] not in "*{" for segment in segments), len(segments)
 
 
+def precedence(patterns: Iterable[str]) -> tuple[int, int]:
+    """Return the rank of a rule: that of its most specific pattern. Sorted by it, the last rule has the last word."""
+    return max(map(specificity, patterns))
+
+
 class PathRules:
     """Several groups of path patterns, compiled once. `match` says which groups hold for a path.
 

@@ -7,6 +7,6 @@
 """
 
 from secguard.headers.policy import HeadersMiddleware, HeadersPolicy
-from secguard.headers.settings import HeaderRule, HeadersSettings, Hsts
+from secguard.headers.settings import HeaderFields, HeaderRule, HeadersSettings, Hsts
 
-__all__ = ["HeaderRule", "HeadersMiddleware", "HeadersPolicy", "HeadersSettings", "Hsts"]
+__all__ = ["HeaderFields", "HeaderRule", "HeadersMiddleware", "HeadersPolicy", "HeadersSettings", "Hsts"]

@@ -10,7 +10,7 @@ from typing import Any, Final, Unpack
 from starlette.types import ASGIApp
 
 from secguard._http import Declared, keep, override
-from secguard._paths import Matched, PathRules, specificity
+from secguard._paths import Matched, PathRules, precedence
 from secguard.guard import Guard
 from secguard.headers.permissions import permissions_policy
 from secguard.headers.removal import is_frame_option, removals
@@ -29,7 +29,7 @@ class HeadersPolicy(Policy):
     def __init__(self, section: HeadersSettings, context: Context | None = None) -> None:
         super().__init__(context)
         self.section = section.under(self.context.profile)
-        self._rules = sorted(self.section.rules, key=_specificity)
+        self._rules = sorted(self.section.rules, key=lambda rule: precedence(rule.paths))
         self.rules = PathRules(rule.paths for rule in self._rules)
 
     def declare(self, secure: bool, matched: Matched) -> Iterator[Declared]:
@@ -77,10 +77,6 @@ def _under_rule(fields: HeadersSettings, rule: HeaderRule) -> HeadersSettings:
         if changes[name] is not None:
             changes[name] = {**(getattr(fields, name) or {}), **changes[name]}
     return fields.model_copy(update=changes)
-
-
-def _specificity(rule: HeaderRule) -> tuple[int, int]:
-    return max(specificity(pattern) for pattern in rule.paths)
 
 
 def _is_withdrawal(value: bytes) -> bool:

@@ -34,6 +34,9 @@ _OWN_FIELD: Final = {
     "origin-agent-cluster": "origin_agent_cluster",
     "cache-control": "cache_control",
 }
+_OWN_SECTION: Final = dict.fromkeys(
+    ("content-security-policy", "content-security-policy-report-only"), "csp.directives or csp.report_only"
+)
 
 
 class Hsts(Section):
@@ -138,6 +141,12 @@ class HeaderFields(Section):
         if len({name.lower() for name in self.extra}) < len(self.extra):
             raise PydanticCustomError("header-twice", "extra names a header twice, in different letter case")
         for name in self.extra:
+            if name.lower() in _OWN_SECTION:
+                raise PydanticCustomError(
+                    "header-twice",
+                    "{name} has a section of its own: set {section}",
+                    {"name": name, "section": _OWN_SECTION[name.lower()]},
+                )
             field = _OWN_FIELD.get(name.lower())
             if field and getattr(self, field):
                 raise PydanticCustomError(

@@ -10,13 +10,15 @@ from typing import Any, ClassVar, Final, TypeAlias, Unpack
 from pydantic import Field, PrivateAttr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from secguard.csp import CSPPolicy, CSPSettings
 from secguard.headers import HeadersPolicy, HeadersSettings
 from secguard.hosts import LOOPBACK, HostsPolicy, HostsSettings
 from secguard.https import HttpsPolicy, HttpsSettings
-from secguard.policy import Context, ContextOptions, Environment, Mode, Policy, Profile
+from secguard.policy import Context, ContextOptions, Environment, Mode, Policy, Profile, Section
 from secguard.proxies import ProxiesSettings
 from secguard.requests import RequestsPolicy, RequestsSettings
 from secguard.settings.errors import SettingsError, without_userinfo
+from secguard.settings.framing import agreed, contradictions
 from secguard.settings.reading import Readable, Reading
 from secguard.settings.sources import ENV_FILE, PREFIX, Files, Origin
 from secguard.settings.translate import translate
@@ -26,6 +28,7 @@ _Make: TypeAlias = Callable[[Any, Context], Policy]
 # The one place that says who stands outside whom. Each row is a field of Settings and the policy it configures.
 _OUTERMOST_FIRST: Final[tuple[tuple[str, _Make], ...]] = (
     ("headers", HeadersPolicy),
+    ("csp", CSPPolicy),
     ("requests", RequestsPolicy),
     ("hosts", HostsPolicy),
     ("https", HttpsPolicy),
@@ -76,6 +79,8 @@ class Settings(Readable):
     """`report` lets through what any section would refuse, and only tells of it."""
     headers: HeadersSettings | None = Field(default_factory=HeadersSettings)
     """The response headers."""
+    csp: CSPSettings | None = Field(default_factory=CSPSettings)
+    """Content-Security-Policy."""
     requests: RequestsSettings | None = Field(default_factory=RequestsSettings)
     """What a request must be like to be looked at."""
     hosts: HostsSettings | None = None
@@ -99,6 +104,10 @@ class Settings(Readable):
         if problems:
             raise SettingsError(problems)
         self._provenance = _Provenance(reading.origins(self), reading.shadowed)
+        if self.headers and self.csp:
+            told = contradictions(self.headers, self.csp, explicit=self._says("headers.frame_options"))
+            if problems := translate(told, reading):
+                raise SettingsError(problems)
 
     @classmethod
     def settings_customise_sources(
@@ -163,8 +172,21 @@ class Settings(Readable):
         context = self.context(**options)
         if context.development:
             context.notice("settings.development", _DEVELOPMENT)
-        sections = [(getattr(self, name), make) for name, make in _OUTERMOST_FIRST]
-        return tuple(make(section, context) for section, make in sections if section is not None)
+        sections = {name: getattr(self, name) for name, _ in _OUTERMOST_FIRST} | self._framing(context)
+        return tuple(make(sections[name], context) for name, make in _OUTERMOST_FIRST if sections[name] is not None)
+
+    def _framing(self, context: Context) -> dict[str, Section]:
+        """Return `headers` and `csp` of one mind about who may frame a page."""
+        if self.headers is None or self.csp is None:
+            return {}
+        ancestors = CSPPolicy(self.csp, context).policies(()).enforced.frame_ancestors
+        explicit = self._says("headers.frame_options")
+        headers, csp = agreed(self.headers, self.csp, ancestors, explicit=explicit)
+        return {"headers": headers, "csp": csp}
+
+    def _says(self, name: str) -> bool:
+        """Whether somebody set this field, and not a profile or nobody."""
+        return name in self.origins and self.origins[name].kind not in {"default", "profile"}
 
     def __repr__(self) -> str:
         return without_userinfo(super().__repr__())

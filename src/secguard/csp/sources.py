@@ -1,0 +1,250 @@
+"""The grammar of sources (CSP 3 section 2.3.1): what one may be, and which of them make sense together."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Annotated, Final, TypeAlias
+
+from pydantic import AfterValidator, BeforeValidator, ValidationInfo
+from pydantic_core import PydanticCustomError
+
+from secguard.csp.words import (
+    NONCE,
+    NONE,
+    REPORT_SAMPLE,
+    SELF,
+    STRICT_DYNAMIC,
+    UNSAFE_EVAL,
+    UNSAFE_HASHES,
+    UNSAFE_INLINE,
+    WASM_UNSAFE_EVAL,
+)
+
+AT_ANSWER: Final = object()
+"""The context of a validation that a request brings about."""
+
+_HASH: Final = re.compile(r"'sha(256|384|512)-([A-Za-z0-9+/_\-]+={0,2})'")
+_FILE: Final = re.compile(r"'hash:(.+)'", re.DOTALL)
+# In quotes whatever follows; without them only what could be meant, for a host may begin like that.
+_FIXED_NONCE: Final = re.compile(r"['\"]nonce-.*|nonce-[A-Za-z0-9+/_=\-]+", re.DOTALL)
+_HASHLIKE: Final = re.compile(r"['\"]sha\d*-.*|sha(?:256|384|512)-[A-Za-z0-9+/_=\-]+", re.DOTALL)
+_SEPARATOR: Final = re.compile(r"[\s;,]")
+
+# host-part, port-part and path-part of CSP 3 section 2.3.1. `;` and `,` end a directive and a policy, wherever they
+# stand, so a path that has them carries them percent-encoded.
+_SCHEME_SOURCE: Final = re.compile(r"[A-Za-z][A-Za-z0-9+\-]*:")  # RFC 3986 allows a dot, and no scheme has one
+_HOST_SOURCE: Final = re.compile(
+    r"(?:[A-Za-z][A-Za-z0-9+.\-]*://)?"
+    r"(?:\*|(?:\*\.)?[A-Za-z0-9\-]+(?:\.[A-Za-z0-9\-]+)*\.?)"
+    r"(?::(?P<port>[0-9]{1,5}|\*))?"
+    r"(?:/(?!/)(?:[A-Za-z0-9\-._~!$&'()*+=:@/]|%[0-9A-Fa-f]{2})*)?"
+)
+_SCHEMES: Final = frozenset({"about", "blob", "data", "filesystem", "http", "https", "mediastream", "ws", "wss"})
+
+_PLAIN: Final = frozenset({NONE, SELF})
+_ATTRIBUTE: Final = frozenset({NONE, UNSAFE_HASHES, UNSAFE_INLINE, REPORT_SAMPLE})
+_STYLE: Final = _PLAIN | _ATTRIBUTE | {NONCE}
+_SCRIPT: Final = _STYLE | {
+    STRICT_DYNAMIC,
+    UNSAFE_EVAL,
+    WASM_UNSAFE_EVAL,
+    "'inline-speculation-rules'",
+    "'report-sha256'",
+    "'report-sha384'",
+    "'report-sha512'",
+    "'trusted-types-eval'",
+}
+_KEYWORDS: Final = _SCRIPT
+
+
+def hash_text(text: str) -> str:
+    """Return the source that allows the inline script or style whose content is `text` (CSP 3 section 2.3.1).
+
+    Line ends count as LF, which is what browsers make of them before they look (HTML section 13.2.3.5).
+
+    Example:
+        >>> hash_text("alert('Hello, world.');")
+        "'sha256-qznLcsROx4GACP2dm0UCKCzCG+HiZ1guq6ZZDob/Tng='"
+    """
+    digest = sha256(text.replace("\r\n", "\n").replace("\r", "\n").encode()).digest()
+    return f"'sha256-{base64.b64encode(digest).decode()}'"
+
+
+def hash_file(path: str | Path) -> str:
+    """Return the source that allows an inline script or style with the content of a UTF-8 file; read at once.
+
+    In settings, `'hash:static/boot.js'` does the same: it is read at start, from the working directory.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is not UTF-8, or its path has a NUL in it.
+
+    Example:
+        >>> hash_file("static/boot.js")
+        "'sha256-qznLcsROx4GACP2dm0UCKCzCG+HiZ1guq6ZZDob/Tng='"
+    """
+    return hash_text(Path(path).read_bytes().decode())
+
+
+def is_hash(source: str) -> bool:
+    """Whether a source is a hash."""
+    return _HASH.fullmatch(source) is not None
+
+
+def without_nonce(sources: tuple[str, ...]) -> tuple[str, ...]:
+    """Return what a list says where no element carries the nonce: never more than it said with one.
+
+    Beside `'strict-dynamic'` browsers ignore hosts, schemes, `'self'` and `'unsafe-inline'` (CSP 3 section 8.2), and
+    without it they would obey them: so the list then says what is left in truth, which is nothing.
+    """
+    if NONCE not in sources:
+        return sources
+    rest = tuple(source for source in sources if source != NONCE)
+    if STRICT_DYNAMIC in rest and not any(map(is_hash, rest)):
+        return (NONE,)
+    return rest or (NONE,)
+
+
+def _listed(value: object) -> object:
+    # A text is one source and is never taken apart: half of it may be a visitor's.
+    return (value,) if isinstance(value, str) else value
+
+
+def obeyed(sources: tuple[str, ...]) -> tuple[str, ...]:
+    """Return a list without the `'unsafe-inline'` that browsers ignore in it (CSP 3 section 6.7.3.2)."""
+    ignored = any(source in {NONCE, STRICT_DYNAMIC} or is_hash(source) for source in sources)
+    return tuple(source for source in sources if not (ignored and source == UNSAFE_INLINE))
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of directive: the quoted words that mean something to it, and whether hashes do."""
+
+    keywords: frozenset[str]
+    hashes: bool = True
+
+    def knows(self, source: str) -> bool:
+        """Whether a source means something to directives of this kind."""
+        return source in self.keywords or source[0] != "'" or (self.hashes and is_hash(source))
+
+    def check(self, written: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        """Return the sources in the form they are sent in, each once, or raise the error that says what is wrong.
+
+        With `AT_ANSWER` for a context no file is read: half of what is written then may be a visitor's.
+        """
+        reads = self.hashes and info.context is not AT_ANSWER
+        sources = tuple(dict.fromkeys(_normal(source, reads=reads) for source in written))
+        problems = [problem for source in sources for problem in _of_one(source, self)]
+        if problems:
+            raise PydanticCustomError("csp-source", "{problems}", {"problems": ". ".join(problems)})
+        if problem := _of_all(sources):
+            raise PydanticCustomError("csp-sources", "{problem}", {"problem": problem})
+        return sources
+
+
+def _normal(source: str, *, reads: bool) -> str:
+    """Return a source with its keyword in lower case (they have none), or the hash of the file that it names."""
+    if source.lower() in _KEYWORDS:
+        return source.lower()
+    if reads and (named := _FILE.fullmatch(source)):
+        try:
+            return hash_file(named[1])
+        except (OSError, ValueError) as error:
+            why = (isinstance(error, OSError) and error.strerror) or "it is no file of UTF-8 text"
+            raise PydanticCustomError(
+                "csp-hash",
+                "{path} cannot be read ({why}); it is looked for from the working directory",
+                {"path": repr(named[1]), "why": why},
+            ) from None
+    return source
+
+
+def _of_one(source: str, kind: Kind) -> Iterator[str]:
+    """Say what is wrong with one source, and what to write."""
+    bare = source.strip("'\"").lower()
+    if f"'{bare}'" in _KEYWORDS and source != f"'{bare}'":
+        yield f"{source} would be a host: write '{bare}', in single quotes (a shell and .env need more: \"'{bare}'\")"
+    elif source in _KEYWORDS:
+        if not kind.knows(source):
+            yield f"{source} means nothing to this directive: browsers would ignore it"
+    elif _FIXED_NONCE.fullmatch(source):
+        yield f"{source} is the same for every response, so that an attacker knows it: write 'nonce'"
+    elif _HASHLIKE.fullmatch(source):
+        yield from _of_hash(source, kind)
+    elif _FILE.fullmatch(source):
+        yield f"{source!r} is for scripts and styles, and for settings, which are read at start: hash_file() makes it"
+    elif _SEPARATOR.search(source):
+        yield f"{source!r} has a blank, ; or , in it: give each source an item of its own, and write %20, %3B or %2C"
+    elif source[:1] in {"'", '"'}:
+        yield f"{source} is no keyword: only keywords, nonces and hashes stand in quotes"
+    elif bare in _SCHEMES:
+        yield f"{source} would be a host of that name: write {bare}:"
+    elif not (_SCHEME_SOURCE.fullmatch(source) or _is_host(source)):
+        yield (
+            f"{source!r} is no source: write one like https://cdn.example.com, *.example.com:8443 or data:, "
+            "without query, fragment or user, and a name that is not ASCII as xn--…"
+        )
+
+
+def _is_host(source: str) -> bool:
+    match = _HOST_SOURCE.fullmatch(source)
+    return match is not None and int((match["port"] or "0").replace("*", "0")) < 65536
+
+
+def _of_hash(source: str, kind: Kind) -> Iterator[str]:
+    read = _HASH.fullmatch(source)
+    if read is None:
+        yield f"{source} is no hash: write one like 'sha256-…=', in single quotes, or let hash_text() make it"
+        return
+    try:
+        length = len(base64.b64decode(read[2].replace("-", "+").replace("_", "/")))
+    except binascii.Error:
+        length = 0
+    if length * 8 != int(read[1]):
+        yield f"{source} does not have the {int(read[1]) // 8} bytes of its kind: let hash_text() make it"
+    elif not kind.knows(source):
+        yield f"{source} means nothing to this directive: hashes are for scripts and styles"
+
+
+def _of_all(sources: tuple[str, ...]) -> str:
+    """Say why sources that are right by themselves are wrong together."""
+    if not sources:
+        return "it is empty: write 'none' to allow nothing, or None (off) to leave the directive out"
+    if NONE in sources and len(sources) > 1:
+        return "'none' stands alone: take it away, or everything else"
+    hashed = any(map(is_hash, sources))
+    if STRICT_DYNAMIC in sources and not (NONCE in sources or hashed):
+        return "'strict-dynamic' alone lets no script run: put 'nonce' or a hash beside it"
+    if {UNSAFE_INLINE, NONCE} <= set(sources) and not (STRICT_DYNAMIC in sources or hashed):
+        return (
+            "'unsafe-inline' would take effect on every page that does not read its nonce, and on no other: "
+            "take one of the two away"
+        )
+    return ""
+
+
+_PLAIN_KIND: Final = Kind(_PLAIN, hashes=False)
+_SCRIPT_KIND: Final = Kind(_SCRIPT)
+_STYLE_KIND: Final = Kind(_STYLE)
+_ATTRIBUTE_KIND: Final = Kind(_ATTRIBUTE)
+
+
+def kind_of(name: str) -> Kind:
+    """Return the kind of a fetch directive, by its field's name."""
+    if name.endswith("_attr"):
+        return _ATTRIBUTE_KIND
+    return {"script": _SCRIPT_KIND, "style": _STYLE_KIND}.get(name.partition("_")[0], _PLAIN_KIND)
+
+
+_LIST: Final = BeforeValidator(_listed)
+
+PlainSources: TypeAlias = Annotated[tuple[str, ...], _LIST, AfterValidator(_PLAIN_KIND.check)]
+ScriptSources: TypeAlias = Annotated[tuple[str, ...], _LIST, AfterValidator(_SCRIPT_KIND.check)]
+StyleSources: TypeAlias = Annotated[tuple[str, ...], _LIST, AfterValidator(_STYLE_KIND.check)]
+AttributeSources: TypeAlias = Annotated[tuple[str, ...], _LIST, AfterValidator(_ATTRIBUTE_KIND.check)]
