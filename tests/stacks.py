@@ -8,12 +8,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
+from itertools import count
 from typing import Any, TypeAlias
+from unittest import mock
 
 from hypothesis import strategies as st
+from starlette.requests import HTTPConnection
 
 from secguard._http import Declared, Lines, join, keep, override, remove
 from secguard._paths import PathRules
+from secguard.csp import NONCE, CSPPolicy, CSPSettings, csp
+from secguard.csp.amendments import AMENDED
 from secguard.events import Event
 from secguard.headers import HeadersPolicy, HeadersSettings
 from secguard.hosts import HostsPolicy, HostsSettings
@@ -42,6 +47,22 @@ REAL: list[st.SearchStrategy[Recipe]] = [
             }
         ),
     ),
+    real(
+        CSPPolicy,
+        CSPSettings(),
+        CSPSettings.model_validate(
+            {"rollout": "report", "directives": {"script_src": ["'nonce'", "'strict-dynamic'"]}, "report_only": {}}
+        ),
+        CSPSettings.model_validate(
+            {
+                "report_only": {"style_src": "'nonce'"},
+                "rules": [
+                    {"paths": ["/admin"], "directives": {"script_src": "'self'", "style_src": None}},
+                    {"paths": ["/users/{id}"], "report_only": None, "directives": {"sandbox": []}},
+                ],
+            }
+        ),
+    ),
     real(RequestsPolicy, RequestsSettings(), RequestsSettings(max_header_count=3), RequestsSettings(mode="report")),
     real(
         HostsPolicy,
@@ -54,7 +75,7 @@ REAL: list[st.SearchStrategy[Recipe]] = [
 
 # --- policies that use every hook in every way ---
 
-NAMES = (b"x-one", b"x-two", b"x-frame-options", b"vary", b"cache-control")
+NAMES = (b"x-one", b"x-two", b"x-frame-options", b"vary", b"cache-control", b"content-security-policy")
 CASES: tuple[Callable[[bytes], bytes], ...] = (bytes.lower, bytes.upper, bytes.title)
 PATHS = ("/", "/admin", "/admin/keys", "/users", "/users/7", "/users/7/keys", "/administrator", "/refused", "//admin")
 
@@ -186,16 +207,26 @@ lines: st.SearchStrategy[list[Line]] = st.lists(
 
 @dataclass(frozen=True)
 class Scripted:
-    """An app that plays what it was told, one step after the other."""
+    """An app that plays what it was told, one step after the other. The nonces that are made for it are numbered."""
 
     steps: tuple[tuple[Any, ...], ...]
 
     async def __call__(
         self, scope: Scope, receive: Callable[[], Awaitable[Message]], send: Callable[[Message], Awaitable[None]]
     ) -> None:
+        nonces = count(1)
         for step, *arguments in self.steps:
             if step == "raise":
                 raise ValueError("the app's own")
+            if step == "nonce":
+                with mock.patch("secguard.policy.exchange.urandom", lambda size: next(nonces).to_bytes(size, "big")):
+                    nonce = scope["state"].get("csp_nonce")
+                await send({"type": "x.told", "nonce": nonce})
+                continue
+            if step == "amend":
+                if AMENDED in scope["state"]:
+                    csp(HTTPConnection(scope)).add(img_src="https://a.example").replace(script_src_elem=NONCE)
+                continue
             if step == "read":
                 while (message := await receive()).get("more_body"):
                     pass
@@ -288,6 +319,9 @@ def cases(draw: st.DrawFn) -> Case:
         {"denial": draw(st.booleans())} if websocket else {"method": draw(st.sampled_from(("GET", "HEAD", "POST")))}
     )
     plays = (_conversations if websocket else _answers)(draw(st.sampled_from((200, 204, 304, 500))), draw(lines))
+    steps = list(draw(st.sampled_from(plays)))
+    for step in draw(st.lists(st.sampled_from(("nonce", "nonce", "amend")), max_size=2)):
+        steps.insert(draw(st.just(0) | st.integers(0, len(steps))), (step,))  # mostly in time
     parts = draw(_bodies)
     incoming: list[Message]
     if websocket:
@@ -296,4 +330,4 @@ def cases(draw: st.DrawFn) -> Case:
     else:
         incoming = [{"type": "http.request", "body": part, "more_body": True} for part in parts]
         incoming[-1]["more_body"] = False
-    return Case(Scripted(draw(st.sampled_from(plays))), websocket, tuple(scope.items()), tuple(incoming))
+    return Case(Scripted(tuple(steps)), websocket, tuple(scope.items()), tuple(incoming))

@@ -1,0 +1,114 @@
+"""csp(request), refused: what is wrong, too late or nobody's teaches, and leaves everything as it was."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.requests import HTTPConnection
+from starlette.types import Receive, Send
+
+from secguard.csp import SELF, UNSAFE_INLINE, CSPMiddleware, csp
+from tests.csp_pages import ENFORCED, load, page
+from tests.helpers import Scope, attempt, drive, http_scope, plain
+from tests.test_csp_amendments import CDN, Change
+from tests.test_csp_sources import TOGETHER, WRONG
+
+
+def refused(change: Change, **options: Any) -> str:
+    """The message of the ValueError. The policy is the usual one, and what was changed before stands."""
+    told: list[str] = []
+
+    def ask(request: HTTPConnection) -> object:
+        policy = csp(request).add(font_src=CDN)
+        with pytest.raises(ValueError, match=r".") as caught:
+            change(policy)
+        told.append(str(caught.value))
+        return ""
+
+    usual = load(lambda request: csp(request).add(font_src=CDN), **options)
+    sent = load(ask, **options)
+    assert sent.headers == usual.headers
+    return told[0]
+
+
+@pytest.mark.parametrize("way", ["add", "replace"])
+@pytest.mark.parametrize(("source", "told"), WRONG.values(), ids=WRONG)
+def test_whatever_a_visitor_may_write_no_header_is_injected(way: str, source: str, told: str) -> None:
+    message = refused(lambda policy: getattr(policy, way)(img_src=source))
+    assert message.startswith("img_src: ")
+    assert told in message
+    assert message.isprintable(), "and none into a log"
+
+
+@pytest.mark.parametrize(("name", "sources", "told"), TOGETHER.values(), ids=TOGETHER)
+def test_what_makes_no_sense_together_is_refused(name: str, sources: list[str], told: str) -> None:
+    assert told in refused(lambda policy: policy.replace(**{name: sources}))
+
+
+REFUSED: dict[str, tuple[Change, str]] = {
+    "an unknown directive": (lambda policy: policy.add(img_scr=CDN), "Did you mean img_src?"),
+    "an unknown directive, replaced": (lambda policy: policy.replace(**{"img-scr": CDN}), "Did you mean img_src?"),
+    "an unknown directive, dropped": (lambda policy: policy.drop("img_scr"), "Did you mean img_src?"),
+    "an obsolete directive": (lambda policy: policy.add(plugin_types="x/y"), "object_src"),
+    "an obsolete directive, dropped": (lambda policy: policy.drop("block-all-mixed-content"), "upgrade_insecure"),
+    "a name of Python's": (lambda policy: policy.add(model_config=CDN), "model_config"),
+    "a directive in a name": (lambda policy: policy.replace(**{"img-src *; script-src": CDN}), "no directive"),
+    "two spellings of one name": (lambda policy: policy.replace(img_src=CDN, **{"img-src": SELF}), "twice"),
+    "an empty list": (lambda policy: policy.replace(img_src=[]), "it is empty"),
+    "a token in a sandbox": (lambda policy: policy.replace(sandbox=["allow-everything"]), "sandbox: "),
+    "a keyword that would take effect": (lambda policy: policy.add(script_src=UNSAFE_INLINE), "take one of the two"),
+    "one right and one wrong": (lambda policy: policy.add(font_src="data:", img_src="a b"), "img_src: "),
+    "no text": (lambda policy: policy.add(img_src=7), "img_src"),  # type: ignore[arg-type]
+    "None to add": (lambda policy: policy.add(img_src=None), "img_src"),  # type: ignore[arg-type]
+    "a yes to add": (lambda policy: policy.add(upgrade_insecure_requests=True), "replace"),  # type: ignore[arg-type]
+    "a word to add": (lambda policy: policy.add(webrtc="'block'"), "replace"),
+    "an endpoint to add": (lambda policy: policy.add(report_to="csp"), "replace"),
+    "what cannot be widened, for it is not there": (lambda policy: policy.add(child_src="a b"), "child_src: "),
+}
+
+
+@pytest.mark.parametrize(("change", "told"), REFUSED.values(), ids=REFUSED)
+def test_a_mistake_is_a_value_error_that_teaches(change: Change, told: str) -> None:
+    assert told in refused(change, rollout="report")
+
+
+def test_a_mistake_is_told_even_where_there_is_nothing_to_widen() -> None:
+    options: dict[str, Any] = {"directives": {"img_src": None, "default_src": None}}
+    assert "img_src: " in refused(lambda policy: policy.add(img_src="a b"), **options)
+
+
+@pytest.mark.parametrize("name", ["img_src", "script_src"])
+def test_no_visitor_makes_us_read_a_file_or_tell_whether_there_is_one(name: str, tmp_path: Path) -> None:
+    tmp_path.joinpath("there").write_text("secret")
+    messages = {
+        refused(lambda policy, path=path: policy.add(**{name: f"'hash:{path}'"})).replace(str(path), "PATH")  # type: ignore[misc]
+        for path in (tmp_path / "there", tmp_path / "gone", tmp_path)
+    }
+    assert len(messages) == 1
+    assert "hash_file" in messages.pop()
+
+
+@pytest.mark.parametrize(
+    "change", [lambda policy: policy.add(img_src=CDN), lambda policy: policy.drop("img_src")], ids=["add", "drop"]
+)
+def test_too_late_is_an_error_that_says_so(change: Change) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        policy = csp(HTTPConnection(scope))
+        await plain(scope, receive, send)
+        change(policy)
+
+    sent = attempt(CSPMiddleware(app), http_scope())
+    assert sent.header(ENFORCED) == load().header(ENFORCED)
+    assert isinstance(sent.error, RuntimeError)
+    assert "too late" in str(sent.error)
+
+
+@pytest.mark.parametrize("scope", [http_scope(), {**http_scope(), "state": {"other": 1}}])
+def test_without_a_csp_section_it_says_which_variable_switches_it_on(scope: Scope) -> None:
+    with pytest.raises(RuntimeError, match="SECGUARD_CSP"):
+        drive(page(csp), scope)
+    del scope["state"]
+    with pytest.raises(RuntimeError, match="SECGUARD_CSP"):
+        drive(page(csp), scope)
