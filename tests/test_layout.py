@@ -24,8 +24,9 @@ ROOMS = [
     "rate_limit", "csrf", "requests", "session", "reports", "disclosure",
     "settings", "fastapi", "testing", "cli", "__init__",
 ]  # fmt: skip
-# `Guard()` without settings reads them: the one import that points down, made when it is needed.
-DEFERRED = {("guard", "settings")}
+# `Guard()` without settings reads them, and `protect()` serves FastAPI's documentation: the two imports that point down,
+# made when they are needed.
+DEFERRED = {("guard", "settings"), ("guard", "fastapi")}
 
 # What is only ever sent, or only concerns a server: a policy that watches `http.request` or `websocket.receive` may.
 ASGI = re.compile(r"http\.response\.\w+|http\.disconnect|websocket\.(accept|close|http\.response\.\w+)|lifespan\.\w+")

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import gc
+import re
+import subprocess
+import sys
 import warnings
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -298,3 +301,28 @@ def test_policies_are_made_once_for_an_app() -> None:
     for _ in range(3):
         drive(app, http_scope())
     assert counting.made == 1
+
+
+@pytest.mark.parametrize("outer", [Starlette, FastAPI])
+def test_the_documentation_of_fastapi_works_wherever_and_whenever_it_is_mounted(outer: type[Starlette]) -> None:
+    app = protect(outer(), Settings(environment="development"))
+    app.mount("/api", FastAPI())
+    with TestClient(app) as client:
+        page = client.get("/api/docs")
+    assert page.status_code == 200
+    (nonce, *_) = re.findall(r'nonce="(\w+)"', page.text)
+    assert f"'nonce-{nonce}'" in page.headers["content-security-policy"]
+
+
+def test_without_a_policy_the_documentation_of_fastapi_stays_its_own() -> None:
+    app = protect(FastAPI(), Settings(environment="development", csp=None))
+    assert "<script>" in TestClient(app).get("/docs").text
+
+
+def test_an_app_without_fastapi_does_not_import_it() -> None:
+    code = (
+        "import sys; from starlette.applications import Starlette; from starlette.testclient import TestClient; "
+        "from secguard import protect; TestClient(protect(Starlette())).get('/'); print('fastapi' in sys.modules)"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == "False"

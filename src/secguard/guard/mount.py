@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from types import MethodType
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from starlette.applications import Starlette
+from starlette.types import ASGIApp
 
 from secguard.guard.core import Configured, Guard
+
+NONCE: Final = "csp_nonce"  # where it is on offer, a policy stands around the app
 
 AppType = TypeVar("AppType", bound=Starlette)
 
@@ -16,7 +20,8 @@ def protect(app: AppType, settings: Configured | None = None) -> AppType:
     """Harden a Starlette or FastAPI app in place, and return the same object.
 
     The Guard stands outside everything the app does, its error middleware and later instrumentors included. Routes,
-    middleware, mounts and exception handlers may still be added afterwards.
+    middleware, mounts and exception handlers may still be added afterwards. FastAPI's own documentation pages are
+    replaced by pages that work under a Content-Security-Policy (see `secguard.fastapi.serve_docs`).
 
     Raises:
         SettingsError: the settings are wrong; the message lists every mistake at once.
@@ -33,11 +38,26 @@ def protect(app: AppType, settings: Configured | None = None) -> AppType:
     if app.middleware_stack is not None:
         raise RuntimeError("protect() comes before the first request: this app has built its middleware stack")
     guard = Guard(MethodType(unprotected.__call__, app), settings)
+
+    def build_middleware_stack(app: AppType) -> ASGIApp:
+        if NONCE in guard.offers:
+            _serve_docs(app)  # now that everything is mounted
+        return unprotected.build_middleware_stack(app)
+
     # Of this object only, and of nothing inside it: instrumentors replace `build_middleware_stack`, take what it
     # returns apart, and put it back later, whatever stood there in the meantime. A bound method in the class body is
     # called as it is, without `self` and without another frame.
-    app.__class__ = type(unprotected.__name__, (_Protected, unprotected), {"__call__": guard.__call__})
+    body = {"__call__": guard.__call__, "build_middleware_stack": build_middleware_stack}
+    app.__class__ = type(unprotected.__name__, (_Protected, unprotected), body)
     return app
+
+
+def _serve_docs(app: Starlette) -> None:
+    """Put pages that live under the policy in the place of FastAPI's documentation, which would stay blank."""
+    if "fastapi" in sys.modules:  # it is not imported for an app that does not use it
+        from secguard.fastapi import serve_docs  # noqa: PLC0415 - further down, and an extra
+
+        serve_docs(app)
 
 
 class _Protected:
