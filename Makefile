@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test laws browser lint types docs examples bench check clean
+.PHONY: help demo test laws browser judges lint types docs examples bench check clean
 
 PORT ?= 8000
 PYTHON ?=
@@ -23,10 +23,13 @@ demo: $(VENV)/.demo  ## serve examples/quickstart on this machine (PORT=8000)
 	@exec env SECGUARD_ENVIRONMENT=development $(PY) -m examples.quickstart --port $(PORT)
 
 test: $(VENV)/.test  ## the tests, with coverage (PYTEST="-k hosts" adds arguments)
-	@$(PY) -m pytest --ignore=tests/browser --cov $(PYTEST)
+	@$(PY) -m pytest --ignore=tests/browser --ignore=tests/judges --cov $(PYTEST)
 
 browser: $(VENV)/.browser  ## the tests that need Chromium
 	@$(PY) -m pytest tests/browser $(PYTEST)
+
+judges: $(VENV)/.test build/judges/.installed  ## Google's csp-evaluator and MDN's Observatory judge our headers (Node.js)
+	@$(PY) -m pytest tests/judges $(PYTEST)
 
 lint: $(VENV)/.lint  ## style, security rules, known vulnerabilities of what we depend on
 	@$(PY) -m ruff check
@@ -49,7 +52,7 @@ examples: $(VENV)/.test  ## the tests of the examples, and of every block of cod
 bench: $(VENV)/.bench  ## what a request costs, beside the peers
 	@$(PY) -m tests.benchmarks
 
-check: lint types test laws docs browser examples bench  ## all of them
+check: lint types test laws docs browser judges examples bench  ## all of them
 
 clean:  ## forget .venv and everything that was built
 	rm -rf $(VENV) build dist site .cache .coverage .coverage.* htmlcov .hypothesis .mypy_cache .pytest_cache .ruff_cache
@@ -80,3 +83,11 @@ $(VENV)/.%: pyproject.toml | $(VENV)/.created
 	@echo "Installing what \`make $*\` needs ..."
 	@$(PY) -m pip install --quiet --editable '.[all]' --group $*
 	@touch $@
+
+# Where there is no npm, the tests that need it skip and say so; in CI they fail.
+build/judges/.installed: tests/judges/package.json
+	@command -v npm >/dev/null || exit 0; \
+	echo "Installing what \`make judges\` needs ..."; \
+	mkdir -p $(@D) && cp $< $(@D)/ && cd $(@D) && \
+	npm install --no-package-lock --ignore-scripts --omit=optional --no-audit --no-fund --loglevel=error && \
+	touch $(@F)
