@@ -19,7 +19,8 @@ from secguard import protect
 
 def page(script):
     async def answer(request):
-        return HTMLResponse(f"<!doctype html><title>-</title><script>{script}</script>")
+        nonce = getattr(request.state, "csp_nonce", "")
+        return HTMLResponse(f"<!doctype html><title>-</title><script nonce='{nonce}'>{script}</script>")
     return answer
 
 OPENER = "addEventListener('message', event => document.title = event.data)"
@@ -58,6 +59,8 @@ def provider(folder: Path) -> Iterator[str]:
 )
 def test_recipe(page: "Page", folder: Path, provider: str, profile: str, rules: str, told: bool) -> None:
     variables = {"SECGUARD_PROFILE": profile, "SECGUARD_HEADERS__RULES": rules}
+    from playwright.sync_api import expect  # evaluates nothing in the page, as wait_for_function does
+
     with uvicorn("popup:app", folder=folder, variables=variables) as port:
         site = f"http://127.0.0.1:{port}"
         page.goto(f"{site}/login")
@@ -65,4 +68,4 @@ def test_recipe(page: "Page", folder: Path, provider: str, profile: str, rules: 
             page.evaluate("url => { open(url, '_blank', 'popup') }", f"{provider}?back={site}/login/callback")
         opened.value.wait_for_url(f"{site}/login/callback")
         watched, title = (page, "told") if told else (opened.value, "cut")
-        watched.wait_for_function("title => document.title === title", arg=title)
+        expect(watched).to_have_title(title)
