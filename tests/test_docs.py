@@ -8,6 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.responses import PlainTextResponse
+from starlette.testclient import TestClient
+
+from secguard import Guard, Settings
+from secguard.policy import Profile
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/*/*.md")])
@@ -111,6 +116,17 @@ def test_contents_name_every_page_once() -> None:
     written = {page.relative_to(ROOT / "docs").as_posix() for page in PAGES if page.is_relative_to(ROOT / "docs")}
     contents = tomllib.loads(ROOT.joinpath("zensical.toml").read_text())["project"]["nav"]
     assert sorted(leaves(contents)) == sorted(written)
+
+
+@pytest.mark.parametrize("profile", ["web", "strict", "api"])
+def test_threat_model_has_a_row_for_everything_that_is_sent(profile: Profile) -> None:
+    page = ROOT.joinpath("docs/explanation/threat-model.md").read_text()
+    rows = {row.lower() for row in re.findall(r"^\| `([\w-]+)`", page, re.MULTILINE)}
+    app = Guard(PlainTextResponse(), Settings(profile=profile))
+    sent = dict(TestClient(app, base_url="https://example.com").get("/").headers)
+    policy = sent.pop("content-security-policy")
+    directives = {directive.split()[0] for directive in policy.split("; ")}
+    assert (sent.keys() | directives) - rows == {"content-length", "content-type"}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
