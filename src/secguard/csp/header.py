@@ -22,10 +22,6 @@ class Header:
     parts: tuple[bytes, ...]
     has_nonce: bool
 
-    def value(self, nonce: bytes | None) -> bytes | None:
-        """Return the value with this nonce, or without any."""
-        return nonce.join(self.parts) if nonce and self.has_nonce else self.plain
-
 
 def write(policies: Iterable[Directives], *, secure: bool) -> Header:
     """Write policies into one header, which lists them (CSP 3 section 3.1): each of them is enforced."""

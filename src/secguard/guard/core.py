@@ -11,11 +11,11 @@ from typing import Any, Final, Protocol, cast
 from starlette.applications import Starlette
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from secguard._http import Declared, Lines, Merge, compile_lines
+from secguard._http import Declared, compile_lines
 from secguard._paths import Matched
 from secguard.events import logger
 from secguard.guard.state import OfferingState
-from secguard.guard.traffic import Delivery, Plan, Step, Steps, UnseenDelivery, WaitingDelivery, Watch
+from secguard.guard.traffic import Delivery, Hook, Plan, Steps, UnseenDelivery, WaitingDelivery, Watch
 from secguard.policy import Context, Direct, Exchange, Offers, Outcome, Policy, Reply, Verdict
 from secguard.policy.context import PLAIN_TEXT
 from secguard.policy.exchange import SECURE_SCHEMES
@@ -229,7 +229,7 @@ def _hooks(policies: Sequence[Policy], hook: str) -> tuple[tuple[int, Callable[.
 def _steps(policies: Sequence[Policy], lines: Sequence[Sequence[Declared]], *, revising: bool) -> Steps:
     """Order what makes the headers, innermost policy first. Lines declared between two hooks are set in one go."""
     stretches: list[list[Declared]] = [[]]
-    hooks: list[Step] = []
+    hooks: list[Hook] = []
     for policy, declared in zip(reversed(policies), reversed(lines), strict=True):
         revises = revising and _overrides(policy, "revise")
         if not revises:
@@ -237,17 +237,8 @@ def _steps(policies: Sequence[Policy], lines: Sequence[Sequence[Declared]], *, r
         own = [policy.revise] * revises + [policy.finish] * _overrides(policy, "finish")
         hooks += own
         stretches += [[] for _ in own]
-    steps: list[Step] = []
-    for hook, declared in zip(hooks, stretches[1:], strict=True):
-        steps += [hook, _in_place(compile_lines(declared))] if declared else [hook]
-    return compile_lines(stretches[0]), tuple(steps)
-
-
-def _in_place(merge: Merge) -> Step:
-    def edit(_: Exchange, lines: Lines) -> None:
-        lines[:] = merge(lines)
-
-    return edit
+    merges = [compile_lines(declared) if declared else None for declared in stretches[1:]]
+    return compile_lines(stretches[0]), tuple(zip(hooks, merges, strict=True))
 
 
 def _rooted(app: object) -> Rooted | None:

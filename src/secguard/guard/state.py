@@ -20,8 +20,9 @@ class OfferingState(MutableMapping[str, Any]):
     def __init__(self, offers: Offers, exchange: Exchange, state: MutableMapping[str, Any] | None) -> None:
         self._offers = offers
         self._exchange = exchange
-        self._outer = state if isinstance(state, OfferingState) else None
-        held = self._outer._held if self._outer is not None else state  # `is`, for an empty state is falsy
+        # `type`, for `isinstance` asks the abstract base class, and costs as much as all else here.
+        self._outer = state if type(state) is OfferingState else None
+        held = state if self._outer is None else self._outer._held
         self._held: MutableMapping[str, Any] = {} if held is None else held
 
     def __getitem__(self, name: str) -> Any:

@@ -13,8 +13,9 @@ from secguard.policy import Exchange, Reply
 if TYPE_CHECKING:
     from secguard.guard.core import Guard
 
-Step: TypeAlias = Callable[[Exchange, Lines], Awaitable[None] | None]
-Steps: TypeAlias = tuple[Merge, tuple[Step, ...]]  # what makes the headers of a response: a fresh list, then edits
+Hook: TypeAlias = Callable[[Exchange, Lines], Awaitable[None] | None]
+# What makes the headers of a response: a fresh list, then hooks that edit it, and what was declared outside each hook.
+Steps: TypeAlias = tuple[Merge, tuple[tuple[Hook, Merge | None], ...]]
 Plan: TypeAlias = tuple[Steps, Steps]  # for the usual response, and for one that policies revise
 
 _NOT_MODIFIED: Final = 304
@@ -43,8 +44,10 @@ class Delivery:
         self.status = exchange.status = status = message.get("status", 101)
         merge, steps = self.plan[exchange.touched or status == _NOT_MODIFIED]
         headers = merge(message.get("headers", ()))
-        for step in steps:
-            step(exchange, headers)
+        for hook, declared in steps:
+            hook(exchange, headers)
+            if declared is not None:
+                headers = declared(headers)
         message = message.copy() if type(message) is dict else dict(message)  # the app may hold on to its own
         message["headers"] = headers
         return self.send(message)
@@ -96,9 +99,11 @@ class WaitingDelivery(Delivery):
             status = self.exchange.status = message.get("status", 101)
             merge, steps = self.plan[self.exchange.touched or status == _NOT_MODIFIED]
             headers = merge(message.get("headers", ()))
-            for step in steps:
-                if (pending := step(self.exchange, headers)) is not None:
+            for hook, declared in steps:
+                if (pending := hook(self.exchange, headers)) is not None:
                     await pending
+                if declared is not None:
+                    headers = declared(headers)
             if self.send is _discard:
                 return
             message = {**message, "headers": headers}

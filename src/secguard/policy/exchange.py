@@ -100,6 +100,7 @@ class Exchange:
     touched: bool = False
     nonce_read: str | None = None
     notes: Mapping[object, Any] = MappingProxyType({})
+    _outer: Exchange | None = None
 
     def __init__(self, scope: Scope, resolver: Resolver, app_root: str = "", outer: Exchange | None = None) -> None:
         lines = scope["headers"]
@@ -116,10 +117,9 @@ class Exchange:
         self._scope = dict(scope)  # one copy costs less than reading every key that somebody may ask for
         self._resolver = resolver
         self._app_root = app_root
-        # That of a Guard further out, which sees another path or scheme; not that of an app that has answered before.
-        self._outer = outer if outer and outer.status is None else None
-        if self._outer:
-            self.touched, self.nonce_read = self._outer.touched, self._outer.nonce_read
+        # One of a Guard further out, which sees another path or scheme; not one of an app that has answered already.
+        if outer is not None and outer.status is None:
+            self._outer, self.touched, self.nonce_read = outer, outer.touched, outer.nonce_read
 
     def speaks_for(self, scope: Scope, resolver: Resolver, app_root: str) -> bool:
         """Whether this is the Exchange that another Guard would make of `scope`.
@@ -236,10 +236,11 @@ class Exchange:
         Raises:
             RuntimeError: the answer has started, so that its header cannot name the nonce any more.
         """
-        if self.nonce_read is None:
+        nonce = self.nonce_read
+        if nonce is None:
             self.touch()
-            self.nonce_read = self._outer.nonce if self._outer else urandom(_NONCE_BYTES).hex()
-        return self.nonce_read
+            nonce = self.nonce_read = self._outer.nonce if self._outer else urandom(_NONCE_BYTES).hex()
+        return nonce
 
     def touch(self) -> None:
         """Say that what the endpoint asks for changes the headers of the answer.
