@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from html import escape, unescape
 from pathlib import Path
 
 import httpx2
@@ -17,6 +18,7 @@ from tests.serving import ROOT, clean_environment, uvicorn
 
 QUICKSTART = "examples.quickstart.app:app"
 STATIC = ["/static/style.css", "/static/page.js", "/static/favicon.svg"]
+PAGES = ["/", "/csp", "/csp/deliberately-vulnerable?said=hello"]
 
 
 @pytest.fixture
@@ -25,7 +27,7 @@ def client() -> Iterator[TestClient]:
         yield client
 
 
-@pytest.mark.parametrize("path", ["/", "/api/request", *STATIC])
+@pytest.mark.parametrize("path", [*PAGES, *STATIC, "/api/request", "/docs", "/redoc"])
 def test_everything_is_served_and_hardened(client: TestClient, path: str) -> None:
     answer = client.get(path)
     assert answer.status_code == 200
@@ -55,11 +57,43 @@ def test_websocket_echoes(client: TestClient) -> None:
             assert socket.receive_text() == text
 
 
-def test_page_needs_nothing_inline_and_nothing_from_elsewhere() -> None:
-    page = Path(ROOT, "examples/quickstart/index.html").read_text()
-    assert not re.search(r"<style|\sstyle=|\son\w+=|<script(?![^>]*\ssrc=)", page)
+@pytest.mark.parametrize("path", PAGES)
+def test_every_script_of_a_page_has_the_nonce_of_its_header(client: TestClient, path: str) -> None:
+    page = client.get(path)
+    (nonce,) = set(re.findall(r"'nonce-([^']+)'", page.headers["content-security-policy"]))
+    scripts = re.findall(r"<script[^>]*>", page.text)
+    assert scripts
+    assert all(f'nonce="{nonce}"' in script for script in scripts)
+    assert page.headers["cache-control"] == "no-store"
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_a_page_has_no_inline_handler_or_style_and_loads_nothing_from_elsewhere(client: TestClient, path: str) -> None:
+    page = client.get(path).text
+    assert not re.search(r"<style|\sstyle=|<[^>]*\son\w+=", page)
     resources = re.findall(r'<(?:link|script|img)[^>]*\s(?:href|src)="([^"]*)"', page)
-    assert sorted(set(resources)) == sorted(STATIC)
+    assert resources
+    assert set(resources) <= set(STATIC)
+
+
+def test_only_the_vulnerable_page_forgets_to_escape(client: TestClient) -> None:
+    markup = "<b>&amp;</b>"
+    page = client.get("/csp/deliberately-vulnerable", params={"said": markup}).text
+    assert f'<div class="unescaped">{markup}</div>' in page
+    assert f"{escape(markup)}</textarea>" in page
+    assert client.get("/csp/deliberately-vulnerable", params={"said": "x" * 1001}).status_code == 422
+    assert "<b>" not in client.get("/csp", params={"said": markup}).text
+
+
+def test_the_script_that_the_page_shows_is_the_one_that_it_runs() -> None:
+    template = Path(ROOT, "examples/quickstart/templates/csp.html").read_text()
+    shown = re.search(r"<pre[^>]*><code>(.*?)</code></pre>", template, re.DOTALL)
+    assert shown
+    assert without_indent(unescape(shown[1])) in without_indent(template)
+
+
+def without_indent(text: str) -> str:
+    return re.sub(r"(?m)^ +", "", text)
 
 
 def test_real_server_answers_like_the_app() -> None:

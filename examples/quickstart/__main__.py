@@ -11,7 +11,12 @@ LOOPBACK = "127.0.0.1"
 GREETING = """
   secguard quickstart: {url}
 {note}
-  Open it in a browser, or look from here:
+  Open it in a browser, and attack it:
+
+    {url}/csp
+      repeats what you inject, unescaped; its policy is what stands behind that
+
+  Or look from here:
 
     curl -i {url}/
       the headers that protect(app) adds
@@ -21,6 +26,7 @@ GREETING = """
       refused: in development, the app answers to loopback names only
 
   SECGUARD_PROFILE=strict make demo   shows the best that a new app can do.
+  SECGUARD_CSP=off make demo          shows what an injection does where no policy stands behind it.
   Ctrl-C stops it.
 """
 

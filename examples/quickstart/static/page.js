@@ -1,6 +1,6 @@
 const HEADERS = [
   ["Strict-Transport-Security", "Never speak to this site without TLS again", "only over https"],
-  ["Content-Security-Policy", "Run no script and load nothing that I did not name", "arrives with a later release"],
+  ["Content-Security-Policy", "Run no script and load nothing that I did not name", "switched off"],
   ["X-Content-Type-Options", "Do not guess types", ""],
   ["X-Frame-Options", "Who may put this page into a frame", ""],
   ["Referrer-Policy", "What the next site learns about where you were", ""],
@@ -23,7 +23,8 @@ function row([name, purpose, absence], headers) {
   const head = element("th", name, element("small", purpose));
   head.scope = "row";
   const value = headers.get(name);
-  const cell = value === null ? element("td", `not sent${absence && `: ${absence}`}`) : element("td", element("code", value));
+  const parts = value?.split(/(?<=[;,]) /).map((part) => element("code", part));
+  const cell = element("td", ...(parts ?? [`not sent${absence && `: ${absence}`}`]));
   cell.classList.toggle("absent", value === null);
   return element("tr", head, cell);
 }
