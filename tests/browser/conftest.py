@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NoReturn
 import pytest
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Page, Response
 
 FLAGS = [
     "--disable-background-networking",
@@ -57,3 +57,19 @@ def page(browser: "Browser") -> Iterator["Page"]:
     context.set_default_timeout(10_000)
     yield context.new_page()
     context.close()
+
+
+@pytest.fixture
+def complaints(page: "Page") -> list[str]:
+    """Return a list that fills with whatever the browser complains of."""
+    heard: list[str] = []
+
+    def hear_refusals(answer: "Response") -> None:
+        if not answer.ok:
+            heard.append(f"{answer.status}: {answer.url}")
+
+    page.on("console", lambda message: heard.append(f"{message.type}: {message.text}"))
+    page.on("pageerror", lambda error: heard.append(f"error: {error}"))
+    page.on("requestfailed", lambda failed: heard.append(f"failed: {failed.url}: {failed.failure}"))
+    page.on("response", hear_refusals)
+    return heard

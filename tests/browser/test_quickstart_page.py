@@ -1,5 +1,6 @@
-"""The quickstart's page in a real browser: it works, and the browser has nothing to say about it."""
+"""The quickstart's first page in a real browser: it works, and the browser has nothing to say about it."""
 
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -8,9 +9,12 @@ import pytest
 from tests.serving import uvicorn
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page, Response
+    from playwright.sync_api import Page
 
 QUICKSTART = "examples.quickstart.app:app"
+
+where_scripts_run = pytest.mark.parametrize("address", ["web", "strict"], indirect=True)
+where_none_does = pytest.mark.parametrize("address", ["api"], indirect=True)
 
 
 @pytest.fixture(params=["web", "strict", "api"], scope="module")
@@ -19,22 +23,7 @@ def address(request: pytest.FixtureRequest) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}/"
 
 
-@pytest.fixture
-def complaints(page: "Page") -> list[str]:
-    """Return a list that fills with whatever the browser complains of."""
-    heard: list[str] = []
-
-    def hear_refusals(answer: "Response") -> None:
-        if not answer.ok:
-            heard.append(f"{answer.status}: {answer.url}")
-
-    page.on("console", lambda message: heard.append(f"{message.type}: {message.text}"))
-    page.on("pageerror", lambda error: heard.append(f"error: {error}"))
-    page.on("requestfailed", lambda failed: heard.append(f"failed: {failed.url}: {failed.failure}"))
-    page.on("response", hear_refusals)
-    return heard
-
-
+@where_scripts_run
 def test_page_works_and_the_console_stays_empty(page: "Page", address: str, complaints: list[str]) -> None:
     page.goto(address)
     page.get_by_role("cell", name="nosniff").wait_for()
@@ -44,6 +33,15 @@ def test_page_works_and_the_console_stays_empty(page: "Page", address: str, comp
     page.get_by_role("list", name="Answers").get_by_text("as sent").wait_for()
     page.wait_for_load_state("networkidle")
     assert complaints == []
+
+
+@where_none_does
+def test_page_can_be_read_without_its_script_and_its_style(page: "Page", address: str, complaints: list[str]) -> None:
+    page.goto(address, wait_until="networkidle")
+    page.get_by_role("heading", name="This page is hardened").wait_for()
+    page.get_by_text("The api profile lets none run.").wait_for()
+    assert page.get_by_role("img").count() == 0
+    assert [told for told in complaints if not re.search("Content Security Policy|csp", told)] == []
 
 
 def test_permissions_policy_switches_off_what_it_says(page: "Page", address: str) -> None:
@@ -67,6 +65,7 @@ def test_page_stays_its_own_origin_agent_cluster(page: "Page", address: str) -> 
     assert page.evaluate("window.originAgentCluster") is True
 
 
+@where_scripts_run
 def test_page_survives_a_narrow_screen(page: "Page", address: str) -> None:
     page.set_viewport_size({"width": 360, "height": 740})
     page.goto(address)
