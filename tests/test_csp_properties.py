@@ -149,6 +149,7 @@ def as_sent(text: str, nonce: str | None) -> set[tuple[str, ...]]:
 @example("script_src", "'SELF'")
 @example("script_src", f"{HASH};script-src *")
 @example("style_src", "'nonce-None'")
+@example("style_src", "'sha256-\udcff'")
 @relaxed
 def test_any_text_is_refused_or_sent_as_it_is_and_changes_nothing_else(name: str, text: str) -> None:
     try:

@@ -134,6 +134,8 @@ WRONG: dict[str, tuple[str, str]] = {
     "a fixed nonce, unquoted": ("nonce-c2VjcmV0", "write 'nonce'"),
     "a nonce and a second header": ("'nonce-a'\r\nSet-Cookie: a=b", "write 'nonce'"),
     "a keyword that clears the terminal": ("'\x1b[2J'", QUOTED),
+    "half a character in quotes": ("'\ud800'", QUOTED),
+    "a nonce that is no text": ("'nonce-\udcff'", "write 'nonce'"),
     "a nonce that ends the directive": ("'nonce-a'; script-src *", "write 'nonce'"),
 }
 

@@ -112,7 +112,7 @@ def csp(request: HTTPConnection) -> Amendments:
 
 def _once(value: object) -> object:
     """Walk what can be walked once only: a response may have several policies."""
-    return tuple(value) if isinstance(value, Iterable) and not isinstance(value, str) else value
+    return tuple(value) if isinstance(value, Iterable) and not isinstance(value, str | Mapping) else value
 
 
 def _replaced(held: Directives, written: Mapping[str, Any]) -> Directives:

@@ -25,6 +25,7 @@ from secguard.csp.words import (
     UNSAFE_INLINE,
     WASM_UNSAFE_EVAL,
 )
+from secguard.events import on_one_line
 
 AT_ANSWER: Final = object()
 """The context of a validation that a request brings about."""
@@ -142,7 +143,7 @@ class Kind:
         sources = tuple(dict.fromkeys(_normal(source, reads=reads) for source in written))
         problems = [problem for source in sources for problem in _of_one(source, self)]
         if problems:
-            raise PydanticCustomError("csp-source", "{problems}", {"problems": ". ".join(problems)})
+            raise PydanticCustomError("csp-source", "{problems}", {"problems": on_one_line(". ".join(problems))})
         if problem := _of_all(sources):
             raise PydanticCustomError("csp-sources", "{problem}", {"problem": problem})
         return sources

@@ -10,6 +10,7 @@ from typing import Annotated, Final, TypeAlias
 from pydantic import AfterValidator, BeforeValidator
 from pydantic_core import PydanticCustomError
 
+from secguard.events import on_one_line
 from secguard.policy.section import split_commas
 
 # The features of the W3C's registry and of Chromium. A name a browser does not know is a message in its console.
@@ -82,7 +83,7 @@ def _feature(name: str) -> str:
         raise PydanticCustomError(
             "permissions-policy-feature",
             "no browser knows the feature {feature}{near}",
-            {"feature": feature, "near": near},
+            {"feature": on_one_line(feature), "near": near},
         )
     return feature
 
@@ -102,7 +103,7 @@ def _origins(items: tuple[str, ...] | None) -> tuple[str, ...] | None:
             raise PydanticCustomError(
                 "permissions-policy-allowlist",
                 "{item} is neither self, * nor an origin; write none, self, * or origins like https://maps.example.com",
-                {"item": item},
+                {"item": on_one_line(item)},
             )
     return items
 

@@ -10,6 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from secguard._http import is_field_name, is_field_value
 from secguard._paths import PathPattern
+from secguard.events import on_one_line
 from secguard.headers.permissions import DENIED, IN_WRITING, PermissionsPolicy
 from secguard.headers.removal import WORDS
 from secguard.policy import Profile, Section
@@ -74,7 +75,7 @@ class Hsts(Section):
 def _header_name(name: str) -> str:
     if not (name.isascii() and is_field_name(name.encode())) or name.lower() in _NOT_OURS:
         raise PydanticCustomError(
-            "header-name", "{name} is no name of a header that every response could share", {"name": name}
+            "header-name", "{name} is no name of a header that every response could share", {"name": on_one_line(name)}
         )
     return name
 
