@@ -109,7 +109,7 @@ def compile_lines(declared: Sequence[Declared]) -> Merge:
     def merge(lines: Iterable[Line]) -> Lines:
         if type(lines) is not list:
             lines = list(lines)
-        for name, _ in lines:  # as `holds` does, which would cost a frame here
+        for name, _ in lines:
             if name not in unowned and name.lower() in owned:
                 break
         else:
@@ -128,12 +128,18 @@ def compile_lines(declared: Sequence[Declared]) -> Merge:
     return merge
 
 
-def holds(lines: Lines, owned: frozenset[bytes]) -> bool:
-    """Whether a line has one of these names (lower case), which apps seldom send."""
-    for name, _ in lines:  # noqa: SIM110 - a generator costs more than all else here
-        if name not in _EVERYDAY and name.lower() in owned:
-            return True
-    return False
+def finder(*names: bytes) -> Callable[[Lines], bool]:
+    """Return what tells whether a line has one of these names (lower case), in whatever letter case."""
+    owned = frozenset(names)
+    unowned = _EVERYDAY - owned
+
+    def find(lines: Lines) -> bool:
+        for name, _ in lines:  # noqa: SIM110 - a generator costs more than all else here
+            if name not in unowned and name.lower() in owned:
+                return True
+        return False
+
+    return find
 
 
 def append(lines: Lines, name: bytes, value: bytes) -> None:
@@ -152,16 +158,15 @@ def append(lines: Lines, name: bytes, value: bytes) -> None:
     lines.insert(at, (name, b", ".join(merged.values())))
 
 
+NO_STORE: Final[Line] = (b"cache-control", b"no-store")
+_has_cache_control: Final = finder(b"cache-control")
 _SHARED: Final = frozenset({b"public", b"s-maxage"})  # RFC 9111 sections 5.2.2.9 and 5.2.2.10
 
 
 def keep_private(lines: Lines) -> None:
     """Let no shared cache keep a response that is for one visitor: `no-store`, or `private` in what the app says."""
-    for name, _ in lines:
-        if name.lower() == b"cache-control":
-            break
-    else:
-        lines.append((b"cache-control", b"no-store"))
+    if not _has_cache_control(lines):
+        lines.append(NO_STORE)
         return
     said = [element for name, value in lines if name.lower() == b"cache-control" for element in _elements(value)]
     kept = [element for element in said if element.partition(b"=")[0].lower() not in _SHARED]

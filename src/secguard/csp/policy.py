@@ -10,7 +10,7 @@ from typing import Final, TypeAlias, Unpack
 
 from starlette.types import ASGIApp
 
-from secguard._http import Declared, Lines, holds, keep, keep_private
+from secguard._http import NO_STORE, Declared, Lines, finder, keep, keep_private
 from secguard._paths import Matched, PathRules, precedence
 from secguard.csp.amendments import AMENDED, Amendments, Policies
 from secguard.csp.directives import Directives
@@ -22,7 +22,7 @@ from secguard.policy import Context, ContextOptions, Exchange, Policy
 
 ENFORCED: Final = b"content-security-policy"
 REPORT_ONLY: Final = b"content-security-policy-report-only"
-_OWN: Final = frozenset({ENFORCED, REPORT_ONLY})
+_meets_the_apps: Final = finder(ENFORCED, REPORT_ONLY, NO_STORE[0])
 _NOT_MODIFIED: Final = 304
 
 Headers: TypeAlias = tuple[tuple[bytes, Header], ...]
@@ -51,6 +51,7 @@ class CSPPolicy(Policy):
         self.rules = PathRules(rule.paths for rule in self._rules)
         self.offers = MappingProxyType({"csp_nonce": attrgetter("nonce"), AMENDED: self._amendments})
         self._headers = lru_cache(maxsize=1024)(self._compile)
+        self._everywhere = self._compile(False, ()), self._compile(True, ())
 
     def policies(self, matched: Matched) -> Policies:
         """Return the policies of responses to paths that match these rules."""
@@ -72,26 +73,22 @@ class CSPPolicy(Policy):
 
     def revise(self, exchange: Exchange, headers: Lines) -> None:
         """Set the headers of a response whose nonce was read or whose policy was amended, or of a 304."""
-        # Written for speed: no call that a page with a nonce could do without.
         amended: Policies | None = exchange.notes.get(self) if exchange.notes else None
         if amended:
             ready = _written(amended, exchange.secure)
+        elif self._rules:
+            ready = self._headers(exchange.secure, self._matched(exchange))
         else:
-            ready = self._headers(exchange.secure, self._matched(exchange) if self._rules else ())
-        nonce = exchange.nonce_read.encode() if exchange.nonce_read else None
-        # The stored response that a 304 refreshes has the nonce of its own time (RFC 9111 section 3.2).
-        stale = exchange.status == _NOT_MODIFIED
-        alone = not holds(headers, _OWN)
-        for name, header in ready:
-            value = header.plain
-            if header.has_nonce and (nonce or stale):
-                value = nonce.join(header.parts) if nonce and not stale else None
-            if not alone:
-                keep(name, value, listed=True).apply(headers)
-            elif value:
-                headers.append((name, value))
-        if nonce:
-            keep_private(headers)
+            ready = self._everywhere[exchange.secure]
+        nonce = exchange.nonce_read
+        if nonce is None or exchange.status == _NOT_MODIFIED or _meets_the_apps(headers):
+            _settle(ready, nonce, exchange.status, headers)
+        else:
+            word = nonce.encode()
+            for name, header in ready:
+                if header.plain:
+                    headers.append((name, word.join(header.parts)))
+            headers.append(NO_STORE)
 
     def _compile(self, secure: bool, matched: Matched) -> Headers:
         return _written(self.policies(matched), secure)
@@ -101,6 +98,17 @@ class CSPPolicy(Policy):
 
     def _amendments(self, exchange: Exchange) -> Amendments:
         return Amendments(exchange, self, self.policies(self._matched(exchange)))
+
+
+def _settle(ready: Headers, nonce: str | None, status: int | None, headers: Lines) -> None:
+    """Set the headers among those that the app has sent itself."""
+    for name, header in ready:
+        value = nonce.encode().join(header.parts) if nonce else header.plain
+        # The stored response that a 304 refreshes has the nonce of its own time (RFC 9111 section 3.2).
+        stale = status == _NOT_MODIFIED and header.has_nonce
+        keep(name, None if stale else value or None, listed=True).apply(headers)
+    if nonce:
+        keep_private(headers)
 
 
 def _laid(base: Directives, layers: Iterable[Directives]) -> Directives:

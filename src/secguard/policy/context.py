@@ -8,14 +8,13 @@ from dataclasses import KW_ONLY, dataclass, replace
 from http import HTTPStatus
 from typing import Final, TypedDict
 
-from secguard._http import Line
+from secguard._http import NO_STORE, Line
 from secguard.events import Action, Event, Sink, deliver, log_event
 from secguard.policy.exchange import Direct, Exchange, Resolver
 from secguard.policy.section import Environment, Mode, Profile
 
 PLAIN_TEXT: Final[Line] = (b"content-type", b"text/plain; charset=utf-8")
 _DIRECT: Final = Direct()
-_NO_STORE: Final[Line] = (b"cache-control", b"no-store")
 _BODILESS: Final = frozenset({*range(100, 200), 204, 304})
 
 
@@ -45,7 +44,7 @@ class Reply:
         """All header lines, the ones that every Reply carries included."""
         # RFC 9110 section 8.6: no Content-Length beside a status that has no content.
         length = () if self.status in _BODILESS else ((b"content-length", b"%d" % len(self.body)),)
-        return (*self.headers, *(() if self.cacheable else (_NO_STORE,)), *length)
+        return (*self.headers, *(() if self.cacheable else (NO_STORE,)), *length)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -97,10 +97,7 @@ class Exchange:
     """
 
     status: int | None = None
-    touched: bool = False
-    nonce_read: str | None = None
     notes: Mapping[object, Any] = MappingProxyType({})
-    _outer: Exchange | None = None
 
     def __init__(self, scope: Scope, resolver: Resolver, app_root: str = "", outer: Exchange | None = None) -> None:
         lines = scope["headers"]
@@ -117,6 +114,10 @@ class Exchange:
         self._scope = dict(scope)  # one copy costs less than reading every key that somebody may ask for
         self._resolver = resolver
         self._app_root = app_root
+        # Set here, for CPython 3.11 is slow to read and to set what a default of the class stands behind.
+        self.touched = False
+        self.nonce_read: str | None = None
+        self._outer: Exchange | None = None
         # One of a Guard further out, which sees another path or scheme; not one of an app that has answered already.
         if outer is not None and outer.status is None:
             self._outer, self.touched, self.nonce_read = outer, outer.touched, outer.nonce_read
