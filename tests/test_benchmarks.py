@@ -11,8 +11,9 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from tests.benchmarks import by_hand, floor
 from tests.benchmarks.apps import PATH, json_app, own_lines_app, text_app
-from tests.benchmarks.by_hand import OWNED
+from tests.benchmarks.by_hand import Owned
 from tests.benchmarks.cases import (
     BY_HAND,
     EVERY,
@@ -20,22 +21,26 @@ from tests.benchmarks.cases import (
     FLOOR,
     GUARDS,
     HEADERS_ONLY,
+    PAIRED,
+    PAIRS,
     PLAIN_HTTP,
     SERVED,
     Case,
     build,
 )
-from tests.benchmarks.traffic import BROWSER, BROWSER_LINES, Line, Traffic, answer, headers_of
+from tests.benchmarks.hygiene import ADMITTED, REFUSED
+from tests.benchmarks.traffic import BROWSER, Line, Traffic, answer, headers_of
 from tests.serving import ROOT, clean_environment
 
 HEADERS = (BY_HAND, FLOOR, HEADERS_ONLY, EVERYTHING)
+SENDS_POLICY = (FLOOR, EVERYTHING)
 
 
-def app_sending(*lines: Line) -> Callable[[], Starlette]:
+def app_sending(*lines: Line, status: int = 200) -> Callable[[], Starlette]:
     """A Starlette app whose answer carries these lines as they stand here, letter case included."""
 
     async def endpoint(_: Request) -> Response:
-        response = PlainTextResponse("hello")
+        response = PlainTextResponse("hello", status)
         response.raw_headers.extend(lines)
         return response
 
@@ -68,83 +73,109 @@ APPS = {
     "cookies": app_sending((b"set-cookie", b"a=1"), (b"Set-Cookie", b"b=2")),
     "lists in several lines": app_sending((b"Referrer-Policy", b"origin"), (b"referrer-policy", b"no-referrer")),
     "an embedder policy twice": app_sending(*[(b"Cross-Origin-Embedder-Policy", b"require-corp")] * 2),
+    "a policy of its own": app_sending((b"Content-Security-Policy", b"default-src *")),
+    "several policies": app_sending(
+        (b"content-security-policy", b"img-src *"),
+        (b"Content-Security-Policy", b"default-src *, img-src *"),
+        (b"content-security-policy", b"img-src *"),
+    ),
+    "policies that only report": app_sending(*[(b"Content-Security-Policy-Report-Only", b"img-src *")] * 2),
+    "a response for shared caches": app_sending((b"Cache-Control", b"public, max-age=60")),
+    "nothing new": app_sending(status=304),
+    "nothing new, and a policy of its own": app_sending((b"content-security-policy", b"default-src *"), status=304),
     "a stranger": app_sending((b"X-Request-Id", b"17")),
 }
+SAME_WORK = [
+    pytest.param(BY_HAND, HEADERS_ONLY, by_hand.OWNED, id="headers"),
+    pytest.param(FLOOR, EVERYTHING, floor.OWNED, id="everything"),
+]
 
 
 @pytest.mark.parametrize("inner", APPS.values(), ids=APPS)
 @pytest.mark.parametrize("scheme", ["https", "http"])
-@pytest.mark.parametrize("case", [BY_HAND, FLOOR, EVERYTHING], ids=lambda case: case.name)
-def test_same_response_headers(case: Case, scheme: str, inner: Callable[[], Starlette]) -> None:
+@pytest.mark.parametrize(("wrapper", "guard", "owned"), SAME_WORK)
+def test_same_response_headers(
+    wrapper: Case, guard: Case, owned: Owned, scheme: str, inner: Callable[[], Starlette]
+) -> None:
     traffic = Traffic(scheme=scheme)
-    sent = sent_by(case, inner, traffic)
-    assert sent == sent_by(HEADERS_ONLY, inner, traffic)
-    owned = [name for name, _ in sent if name in OWNED]
-    assert len(owned) == len(set(owned))
+    sent = sent_by(guard, inner, traffic)
+    assert sent == sent_by(wrapper, inner, traffic)
+    names = [name for name, _ in sent if name in owned]
+    assert len(names) == len(set(names))
 
 
-def requesting(*more: Line, path: str = PATH, without: bytes = b"", scheme: str = "https") -> Traffic:
-    return Traffic(path, (*(line for line in BROWSER_LINES if line[0] != without), *more), scheme)
+def nonce_app(*lines: Line, status: int = 200) -> Callable[[], Starlette]:
+    """An app whose page reads its nonce, and shows it."""
+
+    async def endpoint(request: Request) -> Response:
+        response = PlainTextResponse(request.state.csp_nonce, status)
+        response.raw_headers.extend(lines)
+        return response
+
+    return lambda: Starlette(routes=[Route(PATH, endpoint)])
 
 
-def naming(host: bytes) -> Traffic:
-    return requesting((b"host", host), without=b"host")
-
-
-ADMITTED = {
-    "a browser": BROWSER,
-    "over plain http": requesting(scheme="http"),
-    "the apex": naming(b"example.com"),
-    "a deep subdomain, a port, letter case": naming(b"a.b.EXAMPLE.com:8443"),
-    "a trailing dot": naming(b"www.example.com."),
-    "two cookies": requesting((b"cookie", b"a=1")),
-    "a length": requesting((b"content-length", b"0")),
-    "chunks": requesting((b"transfer-encoding", b"chunked")),
-    "100 lines": requesting(*[(b"x-%d" % number, b"") for number in range(100 - len(BROWSER_LINES))]),
+PAGES = {
+    "a page": nonce_app(),
+    "nothing new": nonce_app(status=304),
+    "a policy of its own": nonce_app((b"Content-Security-Policy", b"default-src *")),
+    "two policies": nonce_app((b"content-security-policy", b"a"), (b"content-security-policy", b"b")),
+    "another line of ours": nonce_app((b"X-Frame-Options", b"DENY")),
+    "for shared caches": nonce_app((b"Cache-Control", b"public, max-age=60, S-MaxAge=9")),
+    "for shared caches, in two lines": nonce_app(
+        (b"cache-control", b"s-maxage=9"), (b"Cache-Control", b"must-revalidate")
+    ),
+    "for its browser": nonce_app((b"cache-control", b"max-age=60"), (b"cache-control", b"Private")),
+    "for no cache": nonce_app((b"cache-control", b"no-store")),
+    "for no cache that does not understand": nonce_app((b"cache-control", b"no-store, must-understand")),
+    "for whoever asks": nonce_app((b"cache-control", b"")),
+    "a cookie": nonce_app((b"set-cookie", b"a=1")),
 }
-REFUSED = {
-    "two hosts": requesting((b"host", b"www.example.com")),
-    "two origins": requesting((b"origin", b"https://a.example"), (b"origin", b"https://b.example")),
-    "two lengths": requesting((b"content-length", b"1"), (b"content-length", b"2")),
-    "two types": requesting((b"content-type", b"a/b"), (b"content-type", b"c/d")),
-    "two Sec-Fetch-Site": requesting((b"sec-fetch-site", b"same-origin")),
-    "two Sec-Fetch-Anything": requesting((b"sec-fetch-storage", b"a"), (b"sec-fetch-storage", b"b")),
-    "length and chunks": requesting((b"content-length", b"1"), (b"transfer-encoding", b"chunked")),
-    "no host": requesting(without=b"host"),
-    "an empty host": naming(b""),
-    "a host with a path": naming(b"www.example.com/evil?@x:99"),
-    "a host with a user": naming(b"evil@example.com"),
-    "a host with a blank": naming(b"www.example.com evil"),
-    "a port of letters": naming(b"www.example.com:x"),
-    "port 0": naming(b"www.example.com:0"),
-    "port 65536": naming(b"www.example.com:65536"),
-    "two dots": naming(b"www..example.com"),
-    "not an IPv6 address": naming(b"[:::]"),
-    "another host": naming(b"evil.com"),
-    "a host that ends alike": naming(b"evilexample.com"),
-    "an address": naming(b"192.0.2.1"),
-    "an IPv6 address": naming(b"[2001:db8::1]:8443"),
-    "no slash": requesting(path="admin"),
-    "no path": requesting(path=""),
-    "an absolute-form target": requesting(path="http://evil/admin"),
-    "an asterisk": requesting(path="*"),
-    "two slashes": requesting(path="//admin"),
-    "an empty segment": requesting(path="/a//b"),
-    "an empty segment, encoded": requesting(path="/a/%2fb"),
-    "a dot segment": requesting(path="/a/./b"),
-    "a dot segment at the end": requesting(path="/a/.."),
-    "a dot segment, encoded": requesting(path="/a/%2e%2E/b"),
-    "a dot segment before a parameter": requesting(path="/a/..;/b"),
-    "NUL": requesting(path="/a\0"),
-    "NUL, encoded": requesting(path="/a%00"),
-    "a control byte": requesting(path="/a\x9fb"),
-    "a backslash": requesting(path="/a\\b"),
-    "a backslash, encoded": requesting(path="/a%5cb"),
-    "not UTF-8": requesting(path="/a\N{REPLACEMENT CHARACTER}"),
-    "101 lines": requesting(*[(b"x-%d" % number, b"") for number in range(101 - len(BROWSER_LINES))]),
-    "too many bytes": requesting((b"x-big", b"x" * 65536)),
-    "too many bytes in many lines": requesting(*[(b"accept", b"x" * 1024)] * 64),
-}
+
+
+@pytest.mark.parametrize("inner", PAGES.values(), ids=PAGES)
+@pytest.mark.parametrize("scheme", ["https", "http"])
+def test_floor_and_guard_send_the_same_with_a_nonce(scheme: str, inner: Callable[[], Starlette]) -> None:
+    told = []
+    for case in (FLOOR, EVERYTHING):
+        sent = answer(case.wrap(inner()), Traffic(scheme=scheme).scope())
+        nonce: bytes = sent[1]["body"]
+        told.append((len(nonce), [(name, value.replace(nonce, b"(nonce)")) for name, value in headers_of(sent)]))
+    assert told[0] == told[1]
+
+
+@pytest.mark.parametrize("case", [FLOOR, EVERYTHING], ids=lambda case: case.name)
+def test_state_stands_in_front_of_what_was_there(case: Case) -> None:
+    nonces = []
+
+    async def reader(scope: Scope, receive: Receive, send: Send) -> None:
+        state = scope["state"]
+        nonces.append(state["csp_nonce"])
+        assert state["csp_nonce"] == nonces[-1]
+        assert (state["pool"], len(state), list(state)) == (17, 1, ["pool"])
+        state["user"] = "ann"
+        del state["pool"]
+        with pytest.raises(KeyError):
+            state["unheard of"]
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+
+    app = case.wrap(reader)
+    for _ in range(2):
+        scope = BROWSER.scope()
+        there = scope["state"] = {"pool": 17}
+        answer(app, scope)
+        assert there == {"user": "ann"}
+    assert len(set(nonces)) == 2
+
+
+@pytest.mark.parametrize("case", [FLOOR, EVERYTHING], ids=lambda case: case.name)
+def test_nonce_is_not_read_too_late(case: Case) -> None:
+    async def late(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200})
+        with pytest.raises(RuntimeError):
+            scope["state"]["csp_nonce"]
+
+    answer(case.wrap(late), BROWSER.scope())
 
 
 @pytest.mark.parametrize("traffic", ADMITTED.values(), ids=ADMITTED)
@@ -204,16 +235,16 @@ def sent_until_it_raises(app: ASGIApp) -> list[Message]:
 
 
 def test_floor_and_guard_harden_the_same_500() -> None:
-    floor, guard = (sent_until_it_raises(case.wrap(failing_app)) for case in (FLOOR, EVERYTHING))  # type: ignore[arg-type]
+    floor, guard = (sent_until_it_raises(case.wrap(failing_app)) for case in (FLOOR, EVERYTHING))
     assert floor[0]["status"] == guard[0]["status"] == 500
     assert headers_of(floor) == headers_of(guard)
 
 
 @pytest.mark.parametrize("case", HEADERS, ids=lambda case: case.name)
 def test_stream_passes(case: Case) -> None:
-    sent = answer(case.wrap(streaming_app), BROWSER.scope())  # type: ignore[arg-type]
+    sent = answer(case.wrap(streaming_app), BROWSER.scope())
     assert [message.get("body") for message in sent[1:]] == [b"one", b"two", b""]
-    assert len({name for name, _ in sent[0]["headers"]}) == len(sent[0]["headers"]) == 9
+    assert len({name for name, _ in sent[0]["headers"]}) == len(sent[0]["headers"]) == 9 + (case in SENDS_POLICY)
 
 
 @pytest.mark.parametrize("case", HEADERS, ids=lambda case: case.name)
@@ -221,10 +252,10 @@ def test_responses_share_no_list(case: Case) -> None:
     app = case.wrap(text_app())
     first = answer(app, BROWSER.scope())[0]["headers"]
     first.clear()
-    assert len(answer(app, BROWSER.scope())[0]["headers"]) == 10
+    assert len(answer(app, BROWSER.scope())[0]["headers"]) == 10 + (case in SENDS_POLICY)
 
 
-@pytest.mark.parametrize("case", EVERY, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", dict.fromkeys((*EVERY, *PAIRED)), ids=lambda case: case.name)
 def test_every_case_answers(case: Case) -> None:
     apps, missing = build((case,))
     if missing:
@@ -253,4 +284,6 @@ def test_quick_run_prints_every_case() -> None:
     assert ran.returncode == 0, ran.stderr
     for case in {*EVERY, *SERVED}:
         assert f"\n{case.name} " in ran.stdout or f"{case.name}: left out" in ran.stdout
+    for pair in PAIRS:
+        assert f"\n{pair.name} " in ran.stdout
     assert "Budgets" in ran.stdout

@@ -24,8 +24,8 @@ ROOMS = [
     "rate_limit", "csrf", "requests", "session", "reports", "disclosure",
     "settings", "fastapi", "testing", "cli", "__init__",
 ]  # fmt: skip
-# `Guard()` without settings reads them, and `protect()` serves FastAPI's documentation: the two imports that point down,
-# made when they are needed.
+# The two imports that point down, made when they are needed: `Guard()` without settings reads them, and `protect()`
+# serves FastAPI's documentation.
 DEFERRED = {("guard", "settings"), ("guard", "fastapi")}
 
 # What is only ever sent, or only concerns a server: a policy that watches `http.request` or `websocket.receive` may.

@@ -9,7 +9,7 @@ import time
 
 from tests.benchmarks import garbage, instructions, timing, wire
 from tests.benchmarks.budgets import BUDGETS, Results
-from tests.benchmarks.cases import OURS, RECIPE, SITES
+from tests.benchmarks.cases import LITTERING, SITES
 from tests.benchmarks.report import PAGE, machine, tables, write_page
 from tests.benchmarks.spread import NotMeasuredError
 
@@ -34,10 +34,11 @@ def main() -> int:
     if everything or chosen.in_process:
         rounds, requests = (6, 100) if chosen.quick else (60, 300)
         results.timings = {site: timing.measure(app, some, rounds, requests) for site, (app, some) in SITES.items()}
+        results.nonces = timing.measure_pairs(rounds, requests)
         for line in next(iter(results.timings.values())).missing:
             print(line)
     if everything or chosen.garbage:
-        results.garbage = garbage.measure((*OURS, RECIPE))
+        results.garbage = garbage.measure(LITTERING)
     if chosen.instructions or (everything and not chosen.quick):
         try:
             results.instructions = instructions.measure()

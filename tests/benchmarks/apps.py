@@ -8,12 +8,13 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from tests.benchmarks.by_hand import LINES
+from tests.benchmarks.floor import READY
 
 PATH = "/articles/latest"
 ARTICLE = {"id": 17, "title": "A small article", "tags": ["asgi", "security"], "draft": False}
-OWN_LINES: Mapping[str, str] = {name.decode(): value.decode() for name, value in LINES}
+OWN_LINES: Mapping[str, str] = {name.decode(): value.decode() for name, value in READY}
 
 
 def text_app() -> Starlette:
@@ -23,6 +24,37 @@ def text_app() -> Starlette:
         return PlainTextResponse("A small article.\n")
 
     return Starlette(routes=[Route(PATH, latest)])
+
+
+def nonce_app() -> Starlette:
+    """Make the bare app again; its endpoint reads the nonce of the response."""
+
+    async def latest(request: Request) -> Response:
+        assert request.state.csp_nonce
+        return PlainTextResponse("A small article.\n")
+
+    return Starlette(routes=[Route(PATH, latest)])
+
+
+def asgi_app() -> ASGIApp:
+    """Make an app without a framework, which leaves nothing to measure but what stands around it."""
+
+    async def latest(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
+        await send({"type": "http.response.body", "body": b"A small article.\n"})
+
+    return latest
+
+
+def asgi_nonce_app() -> ASGIApp:
+    """Make it again; it reads the nonce of the response."""
+
+    async def latest(scope: Scope, receive: Receive, send: Send) -> None:
+        assert scope["state"]["csp_nonce"]
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
+        await send({"type": "http.response.body", "body": b"A small article.\n"})
+
+    return latest
 
 
 def json_app() -> Starlette:

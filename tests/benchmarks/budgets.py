@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from tests.benchmarks import cases
-from tests.benchmarks.cases import Case
+from tests.benchmarks.cases import Case, Pair
 from tests.benchmarks.garbage import Garbage
-from tests.benchmarks.spread import ratios
+from tests.benchmarks.spread import ratios, spread
 from tests.benchmarks.timing import Timings
 
 
@@ -17,6 +17,7 @@ class Results:
     """Whatever was measured in this run; a part that was not is empty."""
 
     timings: dict[str, Timings] = field(default_factory=dict)
+    nonces: Mapping[Pair, list[float]] = field(default_factory=dict)
     garbage: Mapping[Case, Garbage] = field(default_factory=dict)
     instructions: Mapping[Case, float] = field(default_factory=dict)
     rates: Mapping[Case, list[float]] = field(default_factory=dict)
@@ -68,8 +69,15 @@ def _rate(above: Case, below: Case) -> Callable[[Results], float | None]:
     return measure
 
 
+def _more(pair: Pair) -> Callable[[Results], float | None]:
+    def measure(results: Results) -> float | None:
+        return spread(results.nonces[pair]).middle if pair in results.nonces else None
+
+    return measure
+
+
 def _cycles(results: Results) -> float | None:
-    counts = [results.garbage[case].cyclic for case in cases.GUARDS if case in results.garbage]
+    counts = [results.garbage[case].cyclic for case in (*cases.GUARDS, cases.NONCE) if case in results.garbage]
     return max(counts, default=None)
 
 
@@ -88,5 +96,7 @@ BUDGETS = (
         at_least=True,
     ),
     Budget("over a socket: everything, times the usual stack", 3, _rate(cases.EVERYTHING, cases.STACK), at_least=True),
+    Budget("microseconds that a page pays for its nonce, Starlette", 3, _more(cases.STARLETTE_PAIR)),
+    Budget("microseconds that a page pays for its nonce, bare ASGI", 3, _more(cases.ASGI_PAIR)),
     Budget("objects that a request leaves to the garbage collector", 0, _cycles),
 )

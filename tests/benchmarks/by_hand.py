@@ -9,12 +9,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Iterable
-from typing import Final
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from typing import Final, TypeAlias
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tests.benchmarks.traffic import Line
+
+Owned: TypeAlias = Mapping[bytes, Callable[[bytes], object]]
 
 HSTS: Final[Line] = (b"strict-transport-security", b"max-age=31536000")
 DENIED: Final = (
@@ -53,22 +55,22 @@ def _never(value: bytes) -> bool:
     return False
 
 
-def _always(value: bytes) -> bool:
+def always(value: bytes) -> bool:
     return True
 
 
-OWNED: Final[dict[bytes, Callable[[bytes], object]]] = {
+OWNED: Final[Owned] = {
     **dict.fromkeys(_REMOVED.split(), _never),
-    **{name: _always for name, _ in LINES},
-    b"cross-origin-embedder-policy": _always,
+    **{name: always for name, _ in LINES},
+    b"cross-origin-embedder-policy": always,
     b"strict-transport-security": _MAX_AGE_ZERO.search,
     b"x-content-type-options": _never,
     b"x-frame-options": lambda value: value.strip().upper() in {b"DENY", b"SAMEORIGIN"},
     b"x-xss-protection": lambda value: value.strip() == b"0",
 }
-_LISTED: Final = frozenset({b"permissions-policy", b"referrer-policy"})
+LISTED: Final = frozenset({b"permissions-policy", b"referrer-policy"})
 EVERYDAY: Final = frozenset(
-    b"accept-ranges age allow content-disposition content-encoding content-language content-length "
+    b"accept-ranges age allow cache-control content-disposition content-encoding content-language content-length "
     b"content-range content-type date etag expires last-modified link location retry-after set-cookie vary "
     b"transfer-encoding www-authenticate".split()
 )
@@ -104,19 +106,25 @@ class ByHand:
         return self.app(scope, receive, forward)
 
 
-def settle(lines: Iterable[Line], ready: list[Line]) -> list[Line]:
+def settle(
+    lines: Iterable[Line], ready: list[Line], owned: Owned = OWNED, listed: Collection[bytes] = LISTED
+) -> list[Line]:
     """Set the `ready` lines among those of an app that has some of them itself."""
     stays: dict[bytes, int | None] = {}
+    said: dict[bytes, list[bytes]] = {}
     settled = []
     for line in lines:
         name = line[0].lower()
-        if name not in OWNED:
+        if name not in owned:
             settled.append(line)
         elif name not in stays:
-            passes = _always if ready is LINES and name == HSTS[0] else OWNED[name]
+            passes = always if name == HSTS[0] and HSTS not in ready else owned[name]
             stays[name] = len(settled) if passes(line[1]) else None
             if stays[name] is not None:
                 settled.append(line)
-        elif name in _LISTED and (at := stays[name]) is not None and line[1] not in settled[at][1].split(b", "):
-            settled[at] = (settled[at][0], settled[at][1] + b", " + line[1])
+        elif name in listed and (at := stays[name]) is not None:
+            values = said.setdefault(name, [settled[at][1]])
+            if line[1] not in values:
+                values.append(line[1])
+                settled[at] = (settled[at][0], b", ".join(values))
     return settled + [line for line in ready if stays.get(line[0]) is None]

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain
+from typing import Any, NamedTuple
 
 from starlette.applications import Starlette
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from secguard import Guard, Settings
 from tests.benchmarks import peers
-from tests.benchmarks.apps import json_app, own_lines_app, text_app
+from tests.benchmarks.apps import asgi_app, asgi_nonce_app, json_app, nonce_app, own_lines_app, text_app
 from tests.benchmarks.by_hand import ByHand
 from tests.benchmarks.floor import HonestFloor
 from tests.benchmarks.traffic import BROWSER, PROXIED, Traffic
@@ -21,14 +23,22 @@ class Case:
     """One contestant: what is put around the app, and the requests it then gets."""
 
     name: str
-    wrap: Callable[[Starlette], ASGIApp]
+    wrap: Callable[[Any], ASGIApp]
     traffic: Traffic = BROWSER
     slow: bool = False  # so slow that fewer requests tell enough
-    inner: Callable[[], Starlette] | None = None  # takes the place of the app it is measured on
+    inner: Callable[[], ASGIApp] | None = None  # takes the place of the app it is measured on
+
+
+class Pair(NamedTuple):
+    """Two cases that differ in nothing but that the endpoint of one reads its nonce."""
+
+    name: str
+    unread: Case
+    read: Case
 
 
 def _headers_only(app: Starlette) -> ASGIApp:
-    return Guard(app, Settings(requests=None, https=None))
+    return Guard(app, Settings(requests=None, https=None, csp=None))
 
 
 def _everything(app: Starlette) -> ASGIApp:
@@ -38,6 +48,16 @@ def _everything(app: Starlette) -> ASGIApp:
 def _behind_proxy(app: Starlette) -> ASGIApp:
     proxies = {"trusted": ["10.0.0.0/8"], "header": "x-forwarded-for", "proto": "x-forwarded-proto"}
     return Guard(app, Settings(hosts={"allowed": peers.ALLOWED_HOSTS}, proxies=proxies))
+
+
+def _given(app: Starlette) -> ASGIApp:
+    """Put a nonce there beforehand: what reading it takes then is Starlette's."""
+
+    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+        scope["state"]["csp_nonce"] = "a nonce of nobody's making"
+        await app(scope, receive, send)
+
+    return serve
 
 
 BARE = Case("bare", lambda app: app)
@@ -55,12 +75,32 @@ STACK = Case("the usual stack", peers.usual_stack, slow=True)
 RECIPE = Case("BaseHTTPMiddleware recipe", peers.recipe, slow=True)
 OWN_LINES = Case("an app that sets the lines itself", lambda app: app, inner=own_lines_app)
 
+NONCE = Case("secguard everything, the nonce read", _everything, inner=nonce_app)
+FLOOR_NONCE = Case("honest floor, the nonce read", HonestFloor, inner=nonce_app)
+ASGI = Case("everything around a bare ASGI app", _everything, inner=asgi_app)
+ASGI_NONCE = Case("everything around a bare ASGI app, the nonce read", _everything, inner=asgi_nonce_app)
+FLOOR_ASGI = Case("honest floor around a bare ASGI app", HonestFloor, inner=asgi_app)
+FLOOR_ASGI_NONCE = Case("honest floor around a bare ASGI app, the nonce read", HonestFloor, inner=asgi_nonce_app)
+GIVEN = Case("a given nonce", _given)
+GIVEN_READ = Case("a given nonce, read", _given, inner=nonce_app)
+STARLETTE_PAIR = Pair("secguard everything, a Starlette endpoint", EVERYTHING, NONCE)
+ASGI_PAIR = Pair("secguard everything, a bare ASGI endpoint", ASGI, ASGI_NONCE)
+PAIRS = (
+    Pair("Starlette's own request.state", GIVEN, GIVEN_READ),
+    Pair("honest floor, a Starlette endpoint", FLOOR, FLOOR_NONCE),
+    STARLETTE_PAIR,
+    Pair("honest floor, a bare ASGI endpoint", FLOOR_ASGI, FLOOR_ASGI_NONCE),
+    ASGI_PAIR,
+)
+
 GUARDS = (HEADERS_ONLY, EVERYTHING, PLAIN_HTTP, BEHIND_PROXY)
 OURS = (BARE, BY_HAND, FLOOR, *GUARDS)
+LITTERING = (*OURS, FLOOR_NONCE, NONCE, RECIPE)
 PEERS = (SECURE, SECWEB, STARLETTE, SLOWAPI, STACK, RECIPE)
 EVERY = (*OURS, *PEERS)
 COLLIDING = (BARE, BY_HAND, FLOOR, HEADERS_ONLY, EVERYTHING, SECURE, RECIPE)
 COUNTED = (*OURS, SECURE, STACK)
+PAIRED = tuple(chain.from_iterable((pair.unread, pair.read) for pair in PAIRS))
 SERVED = (BARE, OWN_LINES, HEADERS_ONLY, EVERYTHING, STACK, RECIPE)
 
 SITES: dict[str, tuple[Callable[[], Starlette], tuple[Case, ...]]] = {

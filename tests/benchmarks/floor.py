@@ -1,20 +1,23 @@
 """The honest floor: the work of everything that is on, in one hand-inlined middleware, with no regard for beauty.
 
-It is as fast as we could make it, and nothing is left out: tests/test_benchmarks.py compares it with secguard, answer
-by answer. What it does not have is settings. A request of a browser takes the first branch of every test.
+It is as fast as we could make it, and tests/test_benchmarks.py compares it with secguard, answer by answer. What it
+does not have is settings, and csp(request), which changes the policy of one response. A request of a browser takes the
+first branch of every test.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterator, MutableMapping
 from ipaddress import AddressValueError, IPv6Address, ip_address
-from typing import Final
+from os import urandom
+from typing import Any, Final
 from urllib.parse import quote
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from tests.benchmarks.by_hand import EVERYDAY, LINES, OWNED, SECURE_LINES, STARTS, settle
+from tests.benchmarks import by_hand
+from tests.benchmarks.by_hand import EVERYDAY, LINES, LISTED, SECURE_LINES, STARTS, Owned, always, settle
 from tests.benchmarks.traffic import Line
 
 ALLOWED_NAME: Final = "example.com"
@@ -37,9 +40,57 @@ _EXEMPT: Final = re.compile(r"/\.well-known/acme-challenge(?:/|\Z)")
 _REASONS: Final = {307: b"Temporary Redirect", 400: b"Bad Request", 431: b"Request Header Fields Too Large"}
 _ERROR: Final = b"Internal Server Error\n"
 
+_CSP: Final = b"content-security-policy"
+_POLICY: Final = (  # on https; the last directive is sent there only
+    b"default-src 'none'; script-src 'self' 'nonce'; style-src 'self' 'nonce'; img-src 'self' data: blob:; "
+    b"media-src 'self'; font-src 'self'; connect-src 'self'; frame-src 'self'; worker-src 'self' blob:; "
+    b"manifest-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'self'; "
+    b"upgrade-insecure-requests"
+)
+_SECURE_PARTS: Final = _POLICY.replace(b"'nonce'", b"'nonce-|'").split(b"|")
+_PARTS: Final = [part.removesuffix(b"; upgrade-insecure-requests") for part in _SECURE_PARTS]
+READY: Final[list[Line]] = [*LINES, (_CSP, b"".join(_PARTS).replace(b" 'nonce-'", b""))]
+SECURE_READY: Final[list[Line]] = [*SECURE_LINES, (_CSP, b"".join(_SECURE_PARTS).replace(b" 'nonce-'", b""))]
+_POLICIES: Final = frozenset({_CSP, _CSP + b"-report-only"})
+OWNED: Final[Owned] = {**by_hand.OWNED, **dict.fromkeys(_POLICIES, always)}
+_LISTED: Final = LISTED | _POLICIES
+_CACHING: Final = b"cache-control"
+_EVERYDAY_BUT_CACHING: Final = EVERYDAY - {_CACHING}
+_NO_STORE: Final[Line] = (_CACHING, b"no-store")
+
+
+class _State(MutableMapping[str, Any]):
+    """The state of a request, in front of what was there: it makes the nonce when that is read."""
+
+    __slots__ = ("held", "nonce", "started")
+    held: MutableMapping[str, Any]
+    nonce: str | None
+    started: bool
+
+    def __getitem__(self, name: str) -> Any:
+        if name != "csp_nonce" or name in self.held:
+            return self.held[name]
+        if self.nonce is None:
+            if self.started:
+                raise RuntimeError("the nonce was read after the response had started")
+            self.nonce = urandom(16).hex()
+        return self.nonce
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        self.held[name] = value
+
+    def __delitem__(self, name: str) -> None:
+        del self.held[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.held)
+
+    def __len__(self) -> int:
+        return len(self.held)
+
 
 class HonestFloor:
-    """Headers, request hygiene, an allow-list of example.com and the names below it, and the https redirect."""
+    """Headers, a policy with its nonce, request hygiene, the hosts of example.com, and the https redirect."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -54,22 +105,30 @@ class HonestFloor:
         if type(lines) is not list:
             lines = scope["headers"] = list(lines)
         secure = scope.get("scheme") in {"https", "wss"}
-        ready = SECURE_LINES if secure else LINES
-        started = False
+        ready = SECURE_READY if secure else READY
+        state = _State()  # without an __init__, which would cost more than what it is there for
+        state.held = held if (held := scope.get("state")) is not None else {}
+        state.nonce = None
+        state.started = False
+        scope["state"] = state
 
         def forward(message: Message) -> Awaitable[None]:
-            nonlocal started
             if message["type"] in STARTS:
-                started = True
+                state.started = True
                 headers = message.get("headers", ())
                 if type(headers) is not list:
                     headers = list(headers)
-                for name, _ in headers:
-                    if name not in EVERYDAY and name.lower() in OWNED:
-                        headers = settle(headers, ready)
-                        break
+                if state.nonce:
+                    headers = _with_nonce(headers, ready, secure, state.nonce, message.get("status"))
+                elif message.get("status") == 304:
+                    headers = settle(headers, ready[:-1], OWNED, _LISTED)
                 else:
-                    headers = headers + ready  # half the cost of unpacking both
+                    for name, _ in headers:
+                        if name not in EVERYDAY and name.lower() in OWNED:
+                            headers = settle(headers, ready, OWNED, _LISTED)
+                            break
+                    else:
+                        headers = headers + ready  # half the cost of unpacking both
                 message = message.copy() if type(message) is dict else dict(message)
                 message["headers"] = headers
             return send(message)
@@ -96,7 +155,7 @@ class HonestFloor:
         try:
             await self.app(scope, receive, forward)
         except Exception:
-            if not started and scope["type"] == "http":
+            if not state.started and scope["type"] == "http":
                 await _answer(scope, forward, 500, [], _ERROR)
             raise
 
@@ -128,6 +187,32 @@ class HonestFloor:
             target = quote(scope["raw_path"], safe="%:/[]@!$&'()*+,;=~") + "?" + scope["query_string"].decode()
             return 307, [(b"location", f"https://{name}{target}".encode())], _REASONS[307] + b"\n"
         return None
+
+
+def _with_nonce(headers: list[Line], ready: list[Line], secure: bool, nonce: str, status: int | None) -> list[Line]:
+    """Send the policy that names the nonce, unless it is a 304, and keep the response out of shared caches."""
+    ready = ready[:-1]
+    if status != 304:
+        ready.append((_CSP, nonce.encode().join(_SECURE_PARTS if secure else _PARTS)))
+    for name, _ in headers:
+        if name not in _EVERYDAY_BUT_CACHING and ((lower := name.lower()) in OWNED or lower == _CACHING):
+            return _kept_private(settle(headers, ready, OWNED, _LISTED))
+    ready.append(_NO_STORE)
+    return headers + ready
+
+
+def _kept_private(headers: list[Line]) -> list[Line]:
+    held = [value for name, value in headers if name.lower() == _CACHING]
+    if not held:
+        return [*headers, _NO_STORE]
+    said = [element for value in held for part in value.split(b",") if (element := part.strip(b" \t"))]
+    kept = [element for element in said if element.partition(b"=")[0].lower() not in {b"public", b"s-maxage"}]
+    words = {element.lower() for element in kept}
+    if b"private" not in words and (b"no-store" not in words or b"must-understand" in words):
+        kept.append(b"private")
+    if kept == said:
+        return headers
+    return [*(line for line in headers if line[0].lower() != _CACHING), (_CACHING, b", ".join(kept))]
 
 
 def _is_from_afar(scope: Scope) -> bool:

@@ -16,11 +16,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.benchmarks.cases import BARE, COUNTED, Case, build
+from tests.benchmarks.cases import BARE, COUNTED, PAIRED, Case, build
 from tests.benchmarks.spread import NotMeasuredError
 from tests.benchmarks.traffic import batch_for
 
 SHORT, LONG = 100, 300
+_ALL = tuple(dict.fromkeys((*COUNTED, *PAIRED)))
 _TOTAL = re.compile(r"Collected : (\d+)")
 _ROOT = Path(__file__).parents[2]
 
@@ -51,7 +52,7 @@ def measure() -> dict[Case, float]:
             totals[name, int(length)] = int(total[1])
     whole = {
         case: (totals[case.name, LONG] - totals[case.name, SHORT]) / (LONG - SHORT)
-        for case in COUNTED
+        for case in _ALL
         if (case.name, LONG) in totals
     }
     return {case: count if case is BARE else count - whole[BARE] for case, count in whole.items()}
@@ -59,7 +60,7 @@ def measure() -> dict[Case, float]:
 
 def run_forks() -> None:
     """Run every case for both lengths, each in a fork of its own, and tell which process that was."""
-    apps, _ = build(COUNTED)
+    apps, _ = build(_ALL)
     for case, app in apps.items():
         batch = batch_for(app, case.traffic)
         scopes = case.traffic.scopes(LONG)

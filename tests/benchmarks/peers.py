@@ -14,12 +14,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
-from tests.benchmarks.by_hand import SECURE_LINES
+from tests.benchmarks.floor import SECURE_READY
 from tests.benchmarks.traffic import SESSION_KEY
 
 ALLOWED_HOSTS = ["example.com", "*.example.com"]
 PLENTY = "1000000000/minute"
-_SECURE_HEADERS = {name.decode(): value.decode() for name, value in SECURE_LINES}
+_SECURE_HEADERS = {name.decode(): value.decode() for name, value in SECURE_READY}
 
 
 def starlettes_three(app: Starlette) -> ASGIApp:

@@ -49,11 +49,16 @@ def tables(results: Results) -> Iterator[Table]:
         yield Table(f"In-process, {site}: median (quartiles)", rows)
     if counts := results.instructions:
         rows = [["", "times the honest floor", "times by hand", "instructions added"]]
-        for case, count in counts.items():
+        for case in cases.COUNTED:
+            if case not in counts:
+                continue
+            count = counts[case]
             is_bare = case is cases.BARE
             compared = ["" if is_bare else f"{count / counts[to]:.2f}" for to in (cases.FLOOR, cases.BY_HAND)]
             rows.append([case.name, *compared, f"({count:,.0f})" if is_bare else f"{count:,.0f}"])
         yield Table("Instructions, counted by callgrind", rows)
+    if results.nonces or results.instructions:
+        yield _nonce_table(results)
     if rates := results.rates:
         rows = [["", "of an app that sets the lines itself", "requests a second"]]
         rows += [
@@ -80,6 +85,16 @@ def tables(results: Results) -> Iterator[Table]:
         for budget, verdict, number in verdicts
     ]
     yield Table("Budgets", rows)
+
+
+def _nonce_table(results: Results) -> Table:
+    rows = [["", "µs more", "instructions more"]]
+    for pair in cases.PAIRS:
+        counts = results.instructions
+        time = str(spread(results.nonces[pair])) if pair in results.nonces else ""
+        count = f"{counts[pair.read] - counts[pair.unread]:,.0f}" if pair.read in counts else ""
+        rows.append([pair.name, time, count])
+    return Table("A page that reads its nonce, beside one that does not: median (quartiles)", rows)
 
 
 def machine() -> str:

@@ -11,11 +11,12 @@ from statistics import median
 from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
-from tests.benchmarks.cases import BARE, Case, build
+from tests.benchmarks.cases import BARE, PAIRED, PAIRS, Case, Pair, build
 from tests.benchmarks.spread import Spread, ratios, spread
 from tests.benchmarks.traffic import batch_for
 
 CHUNKS = 6
+WARM_UP = 2  # rounds
 
 
 @dataclass
@@ -60,14 +61,32 @@ def measure(app: Callable[[], Starlette], cases: tuple[Case, ...], rounds: int, 
     runners = [Runner(case, built) for case, built in apps.items()]
     bare = next(runner for runner in runners if runner.case is BARE)
     timings = Timings({case: [] for case in apps}, missing)
-    for number in range(-2, rounds):  # two to warm up
+    for number in range(-WARM_UP, rounds):
         for runner in runners:
-            count = max(requests // (CHUNKS * (10 if runner.case.slow else 1)), 1)
-            gc.collect()
-            gc.freeze()  # what stands around is no business of a collection that the case sets off
-            alone, whole = zip(*((bare.spend(count), runner.spend(count)) for _ in range(CHUNKS)), strict=True)
-            gc.unfreeze()
+            alone, whole = _alternate(bare, runner, requests // 10 if runner.case.slow else requests)
             if number >= 0:
-                timings.rounds[runner.case].append(median(whole) - (median(alone) if runner is not bare else 0))
+                timings.rounds[runner.case].append(whole - (alone if runner is not bare else 0))
         runners = runners[1:] + runners[:1]  # nobody always follows the same neighbour
     return timings
+
+
+def measure_pairs(rounds: int, requests: int) -> dict[Pair, list[float]]:
+    """Return how many microseconds more a page takes that reads its nonce, per pair and round."""
+    runners = {case: Runner(case, app) for case, app in build(PAIRED)[0].items()}
+    more: dict[Pair, list[float]] = {pair: [] for pair in PAIRS}
+    for number in range(-WARM_UP, rounds):
+        for pair in PAIRS:
+            unread, read = _alternate(runners[pair.unread], runners[pair.read], requests)
+            if number >= 0:
+                more[pair].append(read - unread)
+    return more
+
+
+def _alternate(one: Runner, other: Runner, requests: int) -> tuple[float, float]:
+    """Serve some requests to each of two, a few at a time, and return the median microseconds of both."""
+    count = max(requests // CHUNKS, 1)
+    gc.collect()
+    gc.freeze()  # what stands around is no business of a collection that a case sets off
+    ones, others = zip(*((one.spend(count), other.spend(count)) for _ in range(CHUNKS)), strict=True)
+    gc.unfreeze()
+    return median(ones), median(others)
