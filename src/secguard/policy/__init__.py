@@ -2,8 +2,9 @@
 
 1. A Policy is pure: it knows no ASGI. It reads an Exchange and answers with a Reply.
 2. What it can say before any request, it *declares*; what depends on the path only, it declares per rule.
-3. A Policy overrides only the hooks it needs. The Guard looks once, at start, and never calls the others.
-4. `admit` runs outermost first. The first Reply wins, passes the policies outside the one that gave it, and is sent.
+3. What it *offers* to endpoints, and what they take up, may *revise* that for one answer.
+4. A Policy overrides only the hooks it needs. The Guard looks once, at start, and never calls the others.
+5. `admit` runs outermost first. The first Reply wins, passes the policies outside the one that gave it, and is sent.
    `done` runs for the policies whose `admit` let the request pass, innermost first, whatever became of it.
 """
 
