@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Iterable, MutableMapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
+import pytest
 from starlette.types import ASGIApp
 
 from secguard.events import Event
@@ -269,3 +271,10 @@ def answering(status: int = 200, headers: Iterable[Line] = (), body: bytes = b"o
         await send({"type": "http.response.body", "body": body})
 
     return app
+
+
+def skip_at_home(reason: str) -> NoReturn:
+    """Skip for this reason, or fail in CI, where everything ought to be there."""
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)

@@ -326,3 +326,9 @@ def test_an_app_without_fastapi_does_not_import_it() -> None:
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert said.stdout.strip() == "False"
+
+
+def test_an_app_that_knows_no_fastapi_has_no_documentation_to_serve(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "fastapi")
+    app = protect(Starlette(), Settings(environment="development"))
+    assert "content-security-policy" in TestClient(app).get("/").headers

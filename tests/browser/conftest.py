@@ -2,14 +2,18 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, TypeAlias
 
 import pytest
 
+from tests.helpers import skip_at_home
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page, Response
+
+    Launch: TypeAlias = Callable[..., Browser]
 
 FLAGS = [
     "--disable-background-networking",
@@ -27,28 +31,31 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("browser")
 
 
-def missing(what: str) -> NoReturn:
-    """Skip, or fail where everything ought to be there."""
-    reason = f"{what} is missing; `make browser` brings Playwright, and `apt install chromium` a browser"
-    if os.environ.get("CI"):
-        pytest.fail(reason)
-    pytest.skip(reason)
-
-
 @pytest.fixture(scope="session")
-def browser() -> Iterator["Browser"]:
+def launch() -> Iterator["Launch"]:
+    """Return what starts a browser, with further options of the command line."""
     try:
         from playwright.sync_api import sync_playwright
     except ImportError:
-        missing("Playwright")
+        skip_at_home("Playwright is missing; `make browser` brings it")
     names = ("chromium", "chromium-browser", "google-chrome")
     executable = next((found for name in names if (found := shutil.which(name))), None)
     if executable is None:
-        missing("Chromium")
+        skip_at_home("Chromium is missing; `apt install chromium`")
     sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
     with sync_playwright() as playwright:
-        yield (chromium := playwright.chromium.launch(executable_path=executable, args=FLAGS + sandbox))
-        chromium.close()
+
+        def start(*options: str) -> "Browser":
+            return playwright.chromium.launch(executable_path=executable, args=[*FLAGS, *sandbox, *options])
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def browser(launch: "Launch") -> Iterator["Browser"]:
+    chromium = launch()
+    yield chromium
+    chromium.close()
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 from collections.abc import Iterable, Iterator
@@ -12,12 +11,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from secguard import Settings
-from tests.browser.conftest import FLAGS, missing
 from tests.browser.elsewhere import HTMX
 from tests.browser.recipes import BOTH, Recipe, Row, Web, heard, recipe, serving
+from tests.helpers import skip_at_home
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
+
+    from tests.browser.conftest import Launch
 
 HTMX_VERSIONS = ["htmx2@npm:htmx.org@2.0.11", "htmx4@npm:htmx.org@4.0.1"]
 
@@ -70,13 +71,9 @@ def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
 
 
 @pytest.fixture(scope="module")
-def visitor(browser: Browser, web: Web) -> Iterator[Browser]:
+def visitor(launch: Launch, web: Web) -> Iterator[Browser]:
     """A browser for which every site under `.example` is the small web."""
-    names = ("chromium", "chromium-browser", "google-chrome")
-    executable = next(found for name in names if (found := shutil.which(name)))
-    sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
-    resolver = f"--host-resolver-rules=MAP *.example 127.0.0.1:{web.port}"
-    visitor = browser.browser_type.launch(executable_path=executable, args=[*FLAGS, *sandbox, resolver])
+    visitor = launch(f"--host-resolver-rules=MAP *.example 127.0.0.1:{web.port}")
     yield visitor
     visitor.close()
 
@@ -105,7 +102,7 @@ def htmx() -> None:
     """The real htmx, old and new. `npm install` has nothing to do where it has been here before."""
     npm = shutil.which("npm")
     if npm is None:
-        missing("npm")
+        skip_at_home("npm is missing; `apt install nodejs npm`")
     HTMX.parent.mkdir(parents=True, exist_ok=True)
     command = [npm, "install", "--silent", "--no-save", "--ignore-scripts", "--prefer-offline", *HTMX_VERSIONS]
     subprocess.run(command, cwd=HTMX.parent, check=True)

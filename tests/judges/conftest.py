@@ -1,29 +1,24 @@
 """The judges that are written in JavaScript, run by the machine's Node.js from where `make judges` installs them."""
 
 import json
-import os
 import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, TypeAlias
 
 import pytest
+
+from tests.helpers import skip_at_home
 
 HERE = Path(__file__).parent
 INSTALLED = HERE.parents[1] / "build/judges"
 
 OLDEST = 20  # that the Observatory says it runs on
 
+REMEDY = "`make judges` installs the packages, `apt install nodejs npm` what that needs"
+
 Ask: TypeAlias = Callable[[str, Any], Any]
-
-
-def missing(what: str) -> NoReturn:
-    """Skip, or fail where everything ought to be there."""
-    reason = f"{what} missing; `make judges` installs the packages, `apt install nodejs npm` what that needs"
-    if os.environ.get("CI"):
-        pytest.fail(reason)
-    pytest.skip(reason)
 
 
 @pytest.fixture(scope="session")
@@ -31,9 +26,9 @@ def ask() -> Ask:
     """Return what puts a question to a script of this folder, as JSON, and returns its answer."""
     node = shutil.which("node")
     if node is None or _major(node) < OLDEST:
-        missing(f"Node.js {OLDEST} or newer is")
+        skip_at_home(f"Node.js {OLDEST} or newer is missing; {REMEDY}")
     if any(_version_installed(package) != version for package, version in _wanted().items()):
-        missing("csp_evaluator or @mdn/mdn-http-observatory is")
+        skip_at_home(f"csp_evaluator or @mdn/mdn-http-observatory is missing; {REMEDY}")
 
     def put(script: str, question: Any) -> Any:
         # Node looks for packages where a script lies, or, for one on the command line, where it is run.
