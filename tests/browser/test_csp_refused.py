@@ -71,7 +71,10 @@ def page(browser: "Browser") -> Iterator["Page"]:
     """Return one page for all tests, which takes half the time: each goes somewhere first."""
     context = browser.new_context()
     context.set_default_timeout(10_000)
-    yield context.new_page()
+    page = context.new_page()
+    # For as long as the page lives: a dialog that opens when a test is over would hold up the next one's journey.
+    page.on("dialog", lambda dialog: dialog.dismiss())
+    yield page
     context.close()
 
 
@@ -97,7 +100,6 @@ def harm(page: "Page", stranger: str) -> Iterator[list[str]]:
 
     def hear_dialogs(dialog: "Dialog") -> None:
         done.append("dialog")
-        dialog.dismiss()
 
     def hear_the_stranger(answer: "Response") -> None:
         if answer.url.startswith(stranger):
