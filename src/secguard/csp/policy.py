@@ -51,7 +51,7 @@ class CSPPolicy(Policy):
         self.rules = PathRules(rule.paths for rule in self._rules)
         self.offers = MappingProxyType({"csp_nonce": attrgetter("nonce"), AMENDED: self._amendments})
         self._headers = lru_cache(maxsize=1024)(self._compile)
-        self._everywhere = self._compile(False, ()), self._compile(True, ())
+        self._everywhere = self._headers(False, ()), self._headers(True, ())
 
     def policies(self, matched: Matched) -> Policies:
         """Return the policies of responses to paths that match these rules."""
