@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Thread
 
 ROOT = Path(__file__).parent.parent
 LOOPBACK = "127.0.0.1"
@@ -44,10 +45,15 @@ def uvicorn(
         )
     try:
         _wait_until_it_answers(server, port)
+        # It goes on talking, and once the pipe is full it would stop to wait for a reader.
+        audience = Thread(target=server.communicate)
+        audience.start()
         yield port
-    finally:
         server.terminate()
-        server.communicate(timeout=10)
+        audience.join(timeout=30)
+    finally:
+        server.kill()
+        server.wait()
 
 
 def _wait_until_it_answers(server: subprocess.Popen[str], port: int) -> None:

@@ -35,7 +35,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def launch() -> Iterator["Launch"]:
     """Return what starts a browser, with further options of the command line."""
     try:
-        from playwright.sync_api import sync_playwright
+        from playwright.sync_api import expect, sync_playwright
     except ImportError:
         skip_at_home("Playwright is missing; `make browser` brings it")
     names = ("chromium", "chromium-browser", "google-chrome")
@@ -43,6 +43,7 @@ def launch() -> Iterator["Launch"]:
     if executable is None:
         skip_at_home("Chromium is missing; `apt install chromium`")
     sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
+    expect.set_options(timeout=30_000)  # as long as Playwright waits for everything else: a machine may be busy
     with sync_playwright() as playwright:
 
         def start(*options: str) -> "Browser":
@@ -61,7 +62,6 @@ def browser(launch: "Launch") -> Iterator["Browser"]:
 @pytest.fixture
 def page(browser: "Browser") -> Iterator["Page"]:
     context = browser.new_context(viewport={"width": 1200, "height": 900})
-    context.set_default_timeout(10_000)
     yield context.new_page()
     context.close()
 

@@ -106,7 +106,6 @@ def token(code: Annotated[str, Form()]):
     return {"access_token": f"for-{code}", "token_type": "bearer"}
 '''
 PROFILES = ["web", "strict", "api"]
-PATIENCE = 30_000  # milliseconds: the scripts are large, and a machine may be busy
 
 
 @pytest.fixture(scope="module")
@@ -151,7 +150,6 @@ def answer_as_the_cdn(route: "Route") -> None:
 @pytest.fixture
 def heard(page: "Page") -> list[str]:
     """Return a list that fills with whatever the browser has to say."""
-    page.set_default_timeout(PATIENCE)
     said: list[str] = []
     listen(page, said)
     return said

@@ -81,7 +81,6 @@ def visitor(launch: Launch, web: Web) -> Iterator[Browser]:
 @pytest.fixture
 def page(visitor: Browser) -> Iterator[Page]:
     context = visitor.new_context(ignore_https_errors=True)
-    context.set_default_timeout(10_000)
     yield context.new_page()
     context.close()
 
@@ -117,7 +116,7 @@ def visit(page: Page, path: str = "/", *, click: bool = False) -> None:
 
 def expect_to_hear(page: Page, lines: Iterable[str], complaints: list[str]) -> None:
     """Wait until the browser has said all this."""
-    for _ in range(200):
+    for _ in range(600):
         if all(heard(line, complaints) for line in lines):
             return
         page.wait_for_timeout(50)
