@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, MutableMapping
+import copy
+import json
+import pickle
+import sys
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, TypedDict
 
@@ -20,10 +24,10 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from secguard.csp import CSPMiddleware, csp
-from tests.csp_pages import ENFORCED, load, nonces, only, read_nonce
+from tests.csp_pages import ENFORCED, load, nonces, only, page, read_nonce
 from tests.helpers import drive, http_scope
 
-State = MutableMapping[str, Any]
+State = dict[str, Any]
 
 
 # --- it works as before ---
@@ -47,6 +51,18 @@ def deleting(name: str) -> Callable[[State], object]:
     return work
 
 
+def joining(state: State) -> object:
+    joined = state
+    joined |= {"user": "b"}
+    return joined is state, dict(state)
+
+
+def changed(made: State) -> object:
+    """Change a copy, which the state must not notice."""
+    made["leak"] = 1
+    return made
+
+
 WORK: dict[str, Callable[[State], object]] = {
     "reading": lambda state: state["user"],
     "reading what is not there": lambda state: state["nothing"],
@@ -60,7 +76,23 @@ WORK: dict[str, Callable[[State], object]] = {
     "taking out": lambda state: state.pop("user"),
     "emptying": lambda state: state.clear(),
     "comparing": lambda state: (state == {"user": "a"}, state == {}),
+    "taking out what is not there": lambda state: state.pop("nothing"),
+    "taking out what is not there, with a default": lambda state: state.pop("nothing", 7),
+    "taking out an offer": lambda state: state.pop("csp_nonce", None),
+    "taking out the last": lambda state: (state.popitem(), len(state)),
     "unpacking": lambda state: {**state, "other": 1},
+    "asking whether it is a dict": lambda state: isinstance(state, dict),
+    "setting from what can be read once": lambda state: state.update(item for item in [("user", "b"), ("other", 1)]),
+    "joining": lambda state: (state | {"other": 1}, {"user": "b"} | state),
+    "joining in place": joining,
+    "reading backwards": lambda state: [*reversed(state)],
+    "printing": repr,
+    "writing as JSON": json.dumps,
+    "copying": lambda state: changed(state.copy()),
+    "copying with copy": lambda state: changed(copy.copy(state)),
+    "copying deeply": lambda state: changed(copy.deepcopy(state)),
+    "pickling": lambda state: pickle.loads(pickle.dumps(state)),  # noqa: S301 - it is our own
+    "keeping the type of a copy": lambda state: [type(made) is dict for made in (state.copy(), copy.copy(state))],
 }
 
 
@@ -81,6 +113,56 @@ def test_an_attribute_that_is_not_there_is_an_attribute_error_as_before() -> Non
         return getattr(request.state, "nothing", "no")
 
     assert load(ask).body == b"no"
+
+
+def test_middleware_that_asks_for_a_dict_finds_one_and_loses_nothing() -> None:
+    """Three ways in which published middleware asks, before it puts something there."""
+
+    def ask(request: HTTPConnection) -> object:
+        scope = request.scope
+        if "state" not in scope or not isinstance(scope["state"], dict):
+            scope["state"] = {}
+        if isinstance(scope["state"], dict):
+            scope["state"]["request_id"] = "r"
+        else:
+            scope["state"].request_id = "r"
+        assert (request.state.db, request.state.request_id) == ("pool", "r")
+        return read_nonce(request)
+
+    held = {"db": "pool"}
+    sent = load(ask, scope=http_scope(state=held))
+    assert nonces(sent.header(ENFORCED)) == {f"'nonce-{sent.body.decode()}'"}
+    assert held == {"db": "pool", "request_id": "r"}
+
+
+def test_what_is_put_into_the_dict_that_was_there_is_found() -> None:
+    held: State = {"user": "a"}
+
+    def ask(request: HTTPConnection) -> object:
+        held["late"] = 1
+        state = request.scope["state"]
+        assert ("late" in state, state["late"], state.get("late"), state.setdefault("late", 2)) == (True, 1, 1, 1)
+        return "asked"
+
+    assert load(ask, scope=http_scope(state=held)).body == b"asked"
+
+
+def test_an_offer_is_had_by_every_way_of_reading() -> None:
+    def ask(request: HTTPConnection) -> object:
+        state = request.scope["state"]
+        return len({state["csp_nonce"], state.get("csp_nonce"), state.setdefault("csp_nonce", "other")})
+
+    assert load(ask).body == b"1"
+
+
+def test_a_scope_that_is_served_over_and_over_remembers_no_offer_of_before() -> None:
+    """As some load tests do. Each time it has a nonce of its own, and nothing piles up."""
+    scope = http_scope(state={"user": "a"})
+    app = CSPMiddleware(CSPMiddleware(page(read_nonce)))
+    bodies = {drive(app, scope).body for _ in range(2 * sys.getrecursionlimit())}
+    assert len(bodies) == 2 * sys.getrecursionlimit()
+    with pytest.raises(KeyError):
+        scope["state"]["nothing"]
 
 
 def test_an_app_without_state_gets_one() -> None:

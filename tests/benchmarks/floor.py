@@ -8,7 +8,7 @@ first branch of every test.
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Iterator, MutableMapping
+from collections.abc import Awaitable
 from ipaddress import AddressValueError, IPv6Address, ip_address
 from os import urandom
 from typing import Any, Final
@@ -59,16 +59,16 @@ _EVERYDAY_BUT_CACHING: Final = EVERYDAY - {_CACHING}
 _NO_STORE: Final[Line] = (_CACHING, b"no-store")
 
 
-class _State(MutableMapping[str, Any]):
-    """The state of a request, in front of what was there: it makes the nonce when that is read."""
+class _State(dict[str, Any]):
+    """The state of a request, with what was there in it: it makes the nonce when that is read."""
 
     __slots__ = ("held", "nonce", "started")
-    held: MutableMapping[str, Any]
+    held: dict[str, Any]
     nonce: str | None
     started: bool
 
-    def __getitem__(self, name: str) -> Any:
-        if name != "csp_nonce" or name in self.held:
+    def __missing__(self, name: str) -> Any:
+        if name != "csp_nonce":
             return self.held[name]
         if self.nonce is None:
             if self.started:
@@ -77,16 +77,12 @@ class _State(MutableMapping[str, Any]):
         return self.nonce
 
     def __setitem__(self, name: str, value: Any) -> None:
+        dict.__setitem__(self, name, value)
         self.held[name] = value
 
     def __delitem__(self, name: str) -> None:
-        del self.held[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.held)
-
-    def __len__(self) -> int:
-        return len(self.held)
+        dict.__delitem__(self, name)
+        self.held.pop(name, None)
 
 
 class HonestFloor:
@@ -108,6 +104,8 @@ class HonestFloor:
         ready = SECURE_READY if secure else READY
         state = _State()  # without an __init__, which would cost more than what it is there for
         state.held = held if (held := scope.get("state")) is not None else {}
+        if held:
+            state.update(held)
         state.nonce = None
         state.started = False
         scope["state"] = state
