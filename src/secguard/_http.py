@@ -84,8 +84,8 @@ def join(name: bytes, value: bytes) -> Declared:
 # Names that apps send all the time. One set lookup spares them the lower-casing that strangers need.
 _EVERYDAY: Final = frozenset(
     b"accept-ranges age allow cache-control content-disposition content-encoding content-language content-length "
-    b"content-range content-type date etag expires last-modified link location retry-after set-cookie "
-    b"transfer-encoding vary www-authenticate".split()
+    b"content-range content-security-policy content-type date etag expires last-modified link location retry-after "
+    b"set-cookie transfer-encoding vary www-authenticate".split()
 )
 
 Merge: TypeAlias = Callable[[Iterable[Line]], Lines]

@@ -16,6 +16,7 @@ Address: TypeAlias = IPv4Address | IPv6Address
 Scope: TypeAlias = MutableMapping[str, Any]
 
 SECURE_SCHEMES: Final = frozenset({"https", "wss"})
+_NO_NOTES: Final[Mapping[object, Any]] = MappingProxyType({})
 _NONCE_BYTES: Final = 16  # CSP 3 section 7.1: at least 128 bits
 
 T = TypeVar("T")
@@ -96,9 +97,6 @@ class Exchange:
         Host(name='example.com', port=None)
     """
 
-    status: int | None = None
-    notes: Mapping[object, Any] = MappingProxyType({})
-
     def __init__(self, scope: Scope, resolver: Resolver, app_root: str = "", outer: Exchange | None = None) -> None:
         lines = scope["headers"]
         if type(lines) is not list:  # ASGI allows any iterable, even one that can be read once only
@@ -115,8 +113,10 @@ class Exchange:
         self._resolver = resolver
         self._app_root = app_root
         # Set here, for CPython 3.11 is slow to read and to set what a default of the class stands behind.
+        self.status: int | None = None
         self.touched = False
         self.nonce_read: str | None = None
+        self.notes: Mapping[object, Any] = _NO_NOTES
         self._outer: Exchange | None = None
         # One of a Guard further out, which sees another path or scheme; not one of an app that has answered already.
         if outer is not None and outer.status is None:
@@ -239,7 +239,9 @@ class Exchange:
         """
         nonce = self.nonce_read
         if nonce is None:
-            self.touch()
+            if self.status is not None:
+                raise _too_late()
+            self.touched = True
             nonce = self.nonce_read = self._outer.nonce if self._outer else urandom(_NONCE_BYTES).hex()
         return nonce
 
@@ -250,10 +252,7 @@ class Exchange:
             RuntimeError: the answer has started.
         """
         if self.status is not None:
-            raise RuntimeError(
-                "this comes too late: the headers of the response have been sent; "
-                "read the nonce, or change the policy, before the response starts"
-            )
+            raise _too_late()
         self.touched = True
 
     def note(self, key: object, value: object) -> None:
@@ -270,6 +269,13 @@ class Exchange:
         if len(self.headers) == len(self.lines):  # no name comes twice
             return [self.headers[name]] if name in self.headers else []
         return [value for own, value in self.lines if own == name]
+
+
+def _too_late() -> RuntimeError:
+    return RuntimeError(
+        "this comes too late: the headers of the response have been sent; "
+        "read the nonce, or change the policy, before the response starts"
+    )
 
 
 _IDENTITY: Final = ("type", "method", "path", "root_path", "scheme", "client")
