@@ -23,7 +23,7 @@ from starlette.routing import Route
 
 CDN: Final = "https://cdn.jsdelivr.net/npm/"
 
-# The versions that the extra installs. tests/test_fastapi.py compares the digests with the files that it has brought.
+# The versions that the extra installs. tests/test_fastapi_assets.py compares the digests with the files that it brings.
 _PINNED: Final = {
     "swagger-ui-bundle.js": (
         "swagger-ui-dist@5.32.6/swagger-ui-bundle.js",
