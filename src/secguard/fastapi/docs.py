@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from html import escape
 from typing import Any, Final
@@ -20,11 +20,13 @@ from fastapi.openapi.docs import swagger_ui_default_parameters
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute, Route, Router
+from starlette.types import ASGIApp
 
 from secguard.csp import NONCE, csp
 from secguard.fastapi.assets import own, third_party
 from secguard.fastapi.needs import ICON, Needs, of_redoc, of_swagger
+from secguard.guard.core import DEEPEST
 
 _HTML: Final = """<!DOCTYPE html>
 <html lang="en">
@@ -44,28 +46,47 @@ _HTML: Final = """<!DOCTYPE html>
 """
 
 
-def serve_docs(app: Starlette) -> None:
+def serve_docs(app: ASGIApp) -> None:
     """Put pages that live under every policy in the place of FastAPI's own `/docs`, `/redoc` and OAuth2 redirect.
 
     They keep the addresses, the names and the settings. Where the `apidocs` extra is installed, their scripts and
     stylesheets come from the same origin, below `/docs/assets` and `/redoc/assets`; where it is not, from a CDN, with
-    their integrity pinned. Apps that are mounted in this one by now are served too. Routes of your own at those
-    addresses stay as they are, and a second call changes nothing.
+    their integrity pinned. Every FastAPI app inside `app` by now is served: behind middlewares, and mounted. Routes of
+    your own at those addresses stay as they are, and a second call changes nothing.
 
-    `protect(app)` calls it where the `csp` section is on. The pages work without that section as well.
+    `protect(app)` and `Guard(app)` call it where the `csp` section is on. The pages work without that section as well.
 
     Example:
         >>> from secguard.fastapi import serve_docs
         >>> serve_docs(app)
     """
-    routes = app.router.routes
-    for route in tuple(routes):
-        inner = getattr(route, "app", None)
-        if isinstance(inner, Starlette):
-            serve_docs(inner)
-        elif isinstance(app, FastAPI) and isinstance(route, Route) and _is_built_in(route) and route.name in _PAGES:
-            at = routes.index(route)
-            routes[at : at + 1] = _routes(app, route, _PAGES[route.name])
+    for inside in _inside(app, {}):
+        routes = inside.router.routes
+        for route in tuple(routes):
+            if isinstance(route, Route) and _is_built_in(route) and route.name in _PAGES:
+                at = routes.index(route)
+                routes[at : at + 1] = _routes(inside, route, _PAGES[route.name])
+
+
+def _inside(app: object, seen: dict[int, object]) -> Iterator[FastAPI]:
+    """Yield the FastAPI apps inside an app, itself included: what middlewares wrap, and what routers mount.
+
+    Behind the bound method that protect() wraps there is nothing to be found: it serves later, when all is mounted.
+    """
+    for _ in range(DEEPEST):
+        if id(app) in seen:
+            return
+        seen[id(app)] = app  # held, for the number of what is gone may be given again
+        if isinstance(app, FastAPI):
+            yield app
+        if isinstance(app, Starlette):
+            app = app.router
+        if isinstance(app, Router):
+            for route in app.routes:
+                yield from _inside(route, seen)
+            return
+        # Newer versions of FastAPI include a router as a route that holds it, and no longer copy its routes.
+        app = getattr(app, "app", getattr(app, "original_router", None))
 
 
 @dataclass(frozen=True, slots=True)

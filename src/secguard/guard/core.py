@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from secguard._http import Declared, compile_lines
 from secguard._paths import Matched
 from secguard.events import logger
+from secguard.guard.docs import serve_docs
 from secguard.guard.state import OfferingState
 from secguard.guard.traffic import Delivery, Hook, Plan, Steps, UnseenDelivery, WaitingDelivery, Watch
 from secguard.policy import Context, Direct, Exchange, Offers, Outcome, Policy, Reply, Verdict
@@ -23,7 +24,7 @@ from secguard.policy.exchange import SECURE_SCHEMES
 _UNSEEN: Final = Exchange({"type": "http", "path": "/", "headers": []}, Direct())  # where no hook looks at the request
 _ERROR: Final = Reply(500, (PLAIN_TEXT,), b"Internal Server Error\n")
 _ENDS: Final = frozenset({"lifespan.startup.failed", "lifespan.shutdown.complete", "lifespan.shutdown.failed"})
-_DEEPEST: Final = 32  # middlewares: one that answers to every attribute must not hold us
+DEEPEST: Final = 32  # middlewares: one that answers to every attribute must not hold us
 
 
 class Rooted(Protocol):
@@ -44,6 +45,9 @@ class Guard:
 
     Without settings, everything comes from `SECGUARD_*` variables, `.env` and the defaults. `policies` (outermost
     first, all of one Context) takes the place of settings where you assemble them yourself.
+
+    The documentation pages of FastAPI apps inside are replaced by pages that work under a Content-Security-Policy (see
+    `secguard.fastapi.serve_docs`).
 
     Raises:
         SettingsError: the settings are wrong; the message lists every mistake at once.
@@ -79,6 +83,8 @@ class Guard:
         self._plans = lru_cache(maxsize=1024)(self._compile)
         self._plan_plain = self._plans(self._everyone, False)
         self._plan_secure = self._plans(self._everyone, True)
+
+        serve_docs(app, self.offers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection scope."""
@@ -243,7 +249,7 @@ def _steps(policies: Sequence[Policy], lines: Sequence[Sequence[Declared]], *, r
 
 def _rooted(app: object) -> Rooted | None:
     """Find the app behind what wraps it that sets its own root path, as FastAPI does in place of the server's."""
-    for _ in range(_DEEPEST):
+    for _ in range(DEEPEST):
         app = getattr(app, "__self__", app)  # the bound method that protect() wraps
         if isinstance(app, Starlette):  # what others call a root path is something else: Quart's is a folder
             return cast("Rooted", app) if hasattr(app, "root_path") else None

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from types import MethodType
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
 from secguard.guard.core import Configured, Guard
-
-NONCE: Final = "csp_nonce"  # where it is on offer, a policy stands around the app
+from secguard.guard.docs import serve_docs
 
 AppType = TypeVar("AppType", bound=Starlette)
 
@@ -40,8 +38,7 @@ def protect(app: AppType, settings: Configured | None = None) -> AppType:
     guard = Guard(MethodType(unprotected.__call__, app), settings)
 
     def build_middleware_stack(app: AppType) -> ASGIApp:
-        if NONCE in guard.offers:
-            _serve_docs(app)  # now that everything is mounted
+        serve_docs(app, guard.offers)  # now that everything is mounted
         return unprotected.build_middleware_stack(app)
 
     # Of this object only, and of nothing inside it: instrumentors replace `build_middleware_stack`, take what it
@@ -50,14 +47,6 @@ def protect(app: AppType, settings: Configured | None = None) -> AppType:
     body = {"__call__": guard.__call__, "build_middleware_stack": build_middleware_stack}
     app.__class__ = type(unprotected.__name__, (_Protected, unprotected), body)
     return app
-
-
-def _serve_docs(app: Starlette) -> None:
-    """Put pages that live under the policy in the place of FastAPI's documentation, which would stay blank."""
-    if "fastapi" in sys.modules:  # it is not imported for an app that does not use it
-        from secguard.fastapi import serve_docs  # noqa: PLC0415 - further down, and an extra
-
-        serve_docs(app)
 
 
 class _Protected:
