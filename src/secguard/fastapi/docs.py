@@ -97,7 +97,7 @@ class _Page:
     body: str
     scripts: tuple[str, ...]
     settings: Callable[[FastAPI, str], Mapping[str, Any]]
-    needs: Callable[[Mapping[str, Any]], Needs]
+    needs: Callable[[object, str], Needs]
 
 
 def _is_built_in(route: Route) -> bool:
@@ -112,7 +112,7 @@ def _routes(app: FastAPI, built_in: Route, page: _Page) -> list[BaseRoute]:
 
     async def show(request: Request) -> HTMLResponse:
         root = request.scope.get("root_path", "").rstrip("/")
-        nonce = _fit_policy(request, page.needs(app.openapi()))
+        nonce = _fit_policy(request, app, page)
         content = _HTML.format(
             title=escape(f"{app.title} - {page.title}"),
             elements="\n".join(asset.element(root + folder, nonce) for asset in assets),
@@ -125,12 +125,13 @@ def _routes(app: FastAPI, built_in: Route, page: _Page) -> list[BaseRoute]:
     return [*served, Route(built_in.path, show, name=built_in.name, include_in_schema=False)]
 
 
-def _fit_policy(request: Request, needs: Needs) -> str | None:
+def _fit_policy(request: Request, app: FastAPI, page: _Page) -> str | None:
     """Fit the policy of this response to the page, and return its nonce; None where no policy stands around the app."""
     try:
         policy = csp(request)
     except RuntimeError:
         return None
+    needs = page.needs(_schema(app), request.scope.get("scheme", "http"))
     policy.replace(
         script_src=NONCE,
         style_src=NONCE,
@@ -143,6 +144,17 @@ def _fit_policy(request: Request, needs: Needs) -> str | None:
     ).add(**needs)
     nonce: str = request.state.csp_nonce
     return nonce
+
+
+def _schema(app: FastAPI) -> object:
+    """Return the app's schema, or None where it cannot be made.
+
+    Nobody is told: the page asks for it next, shows what went wrong, and the app raises and logs as it always has.
+    """
+    try:
+        return app.openapi()
+    except Exception:
+        return None
 
 
 def _json(settings: Mapping[str, Any]) -> str:
@@ -174,7 +186,7 @@ _PAGES: Final = {
         "<p>The documentation has the answer. You can close this window.</p>",
         ("oauth2-redirect.js",),
         lambda app, root: {},
-        lambda schema: ICON,
+        lambda schema, scheme: ICON,
     ),
     "redoc_html": _Page(
         "ReDoc",
