@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,133 +10,46 @@ from typing import TYPE_CHECKING
 import pytest
 
 from secguard.fastapi.assets import CDN
-from tests.serving import uvicorn
+from tests.serving import LOOPBACK, uvicorn
 
 if TYPE_CHECKING:
     from playwright.sync_api import ConsoleMessage, Page, Request, Response, Route
 
-SHOP = '''
-import base64
-import os
-import sys
-from typing import Annotated
-from urllib.parse import urlencode
-
-from fastapi import Depends, FastAPI, Form
-from fastapi.middleware.cors import CORSMiddleware
-from fastapi.responses import RedirectResponse, Response
-from fastapi.security import OAuth2, OAuth2AuthorizationCodeBearer
-from pydantic import BaseModel
-
-if "WITHOUT_EXTRA" in os.environ:
-    sys.modules["fastapi_offline"] = None       # Python's own word for: there is no such module
-
-from secguard import protect
-
-PROVIDER = os.environ.get("PROVIDER", "")
-DOT = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNkYAAAAAYAAjCB0C8AAAAASUVORK5CYII="
-DESCRIPTION = """
-# What it sells
-
-| left | centre | right |
-|:-----|:------:|------:|
-| 1    | 2      | 3     |
-"""
-INJECTION = "<script>document.title = 'taken'</script><img src='/none' onerror=\\"document.title = 'taken'\\">"
-
-
-class Item(BaseModel):
-    name: str = "tea"
-
-
-app = FastAPI(
-    title="Shop",
-    description=DESCRIPTION,
-    swagger_ui_init_oauth={"clientId": "docs", "usePkceWithAuthorizationCodeGrant": True},
-)
-app.mount("/injected", FastAPI(title="Injected", description=INJECTION))
-bearer = OAuth2AuthorizationCodeBearer(authorizationUrl=f"{PROVIDER}/authorize", tokenUrl=f"{PROVIDER}/token")
-
-
-@app.post("/items")
-def add(item: Item):
-    return {"added": item.name}
-
-
-@app.get("/picture")
-def picture():
-    return Response(base64.b64decode(DOT), media_type="image/png")
-
-
-@app.get("/me")
-def me(token: Annotated[str, Depends(bearer)]):
-    return {"holds": token}
-
-
-without_code = FastAPI(title="Without a code")
-app.mount("/without-code", without_code)
-implicit = OAuth2(flows={"implicit": {"authorizationUrl": f"{PROVIDER}/authorize", "scopes": {}}})
-
-
-@without_code.get("/me")
-def me_too(authorization: Annotated[str, Depends(implicit)]):
-    return {"holds": authorization}
-
-
-protect(app)
-
-provider = FastAPI()
-provider.add_middleware(CORSMiddleware, allow_origins=["*"], allow_methods=["*"], allow_headers=["*"])
-
-
-@provider.get("/authorize")
-def authorize(client_id: str, redirect_uri: str, state: str, response_type: str):
-    if response_type == "token":
-        answer = {"access_token": "for-nothing", "token_type": "bearer", "state": state}
-        return RedirectResponse(f"{redirect_uri}#{urlencode(answer)}")
-    answers = {
-        "docs": {"code": "ours", "state": state},
-        "refused": {"error": "access_denied", "error_description": "No way", "state": state},
-        "forged": {"code": "theirs", "state": "theirs"},
-    }
-    return RedirectResponse(f"{redirect_uri}?{urlencode(answers[client_id])}")
-
-
-@provider.post("/token")
-def token(code: Annotated[str, Form()]):
-    return {"access_token": f"for-{code}", "token_type": "bearer"}
-'''
 PROFILES = ["web", "strict", "api"]
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("shop")
-    folder.joinpath("shop.py").write_text(SHOP)
-    return folder
+@contextmanager
+def shop(app: str = "protected", **variables: str) -> Iterator[str]:
+    """Serve a shop that is told these variables, and yield its address."""
+    with uvicorn(f"tests.browser.shop:{app}", "--factory", variables=variables) as port:
+        yield f"http://{LOOPBACK}:{port}"
 
 
 @pytest.fixture(scope="module")
-def provider(folder: Path) -> Iterator[str]:
-    with uvicorn("shop:provider", folder=folder) as port:
+def provider() -> Iterator[str]:
+    with uvicorn("tests.browser.shop:provider") as port:
         yield f"http://localhost:{port}"
 
 
 @pytest.fixture(scope="module", params=PROFILES)
-def site(request: pytest.FixtureRequest, folder: Path, provider: str) -> Iterator[str]:
+def site(request: pytest.FixtureRequest, provider: str) -> Iterator[str]:
     """Yield the address of a shop that serves the scripts of its documentation itself."""
-    with uvicorn(
-        "shop:app", folder=folder, variables={"SECGUARD_PROFILE": request.param, "PROVIDER": provider}
-    ) as port:
-        yield f"http://127.0.0.1:{port}"
+    with shop(SECGUARD_PROFILE=request.param, PROVIDER=provider) as address:
+        yield address
 
 
 @pytest.fixture(scope="module", params=PROFILES)
-def site_without_extra(request: pytest.FixtureRequest, folder: Path) -> Iterator[str]:
+def site_without_extra(request: pytest.FixtureRequest) -> Iterator[str]:
     """Yield the address of a shop that lets its visitors fetch them from the CDN."""
-    variables = {"SECGUARD_PROFILE": request.param, "WITHOUT_EXTRA": "1"}
-    with uvicorn("shop:app", folder=folder, variables=variables) as port:
-        yield f"http://127.0.0.1:{port}"
+    with shop(SECGUARD_PROFILE=request.param, WITHOUT_EXTRA="1") as address:
+        yield address
+
+
+@pytest.fixture(scope="module", params=["web", "strict"])
+def site_in_a_guard(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Yield the address of a shop that nobody has protected, with a Guard around it."""
+    with shop("guarded", SECGUARD_PROFILE=request.param) as address:
+        yield address
 
 
 def answer_as_the_cdn(route: "Route") -> None:
@@ -207,6 +121,11 @@ def test_swagger_ui_sends_a_request(page: "Page", site: str, heard: list[str]) -
     assert heard == []
 
 
+def test_swagger_ui_in_a_guard_sends_a_request(page: "Page", site_in_a_guard: str, heard: list[str]) -> None:
+    try_swagger_ui(page, site_in_a_guard)
+    assert heard == []
+
+
 def test_swagger_ui_from_the_cdn_sends_a_request(page: "Page", site_without_extra: str, heard: list[str]) -> None:
     page.route(f"{CDN}**", answer_as_the_cdn)
     try_swagger_ui(page, site_without_extra)
@@ -222,6 +141,11 @@ def test_swagger_ui_shows_a_picture_that_it_was_answered_with(page: "Page", site
 
 def test_redoc_renders_and_finds(page: "Page", site: str, heard: list[str]) -> None:
     try_redoc(page, site)
+    assert heard == []
+
+
+def test_redoc_in_a_guard_renders_and_finds(page: "Page", site_in_a_guard: str, heard: list[str]) -> None:
+    try_redoc(page, site_in_a_guard)
     assert heard == []
 
 
