@@ -48,13 +48,14 @@ def test_page_needs_no_more_than_this(profile: Profile) -> None:
         assert all(redirect[name] == ["'none'"] for name in kept)
 
 
-def test_what_a_site_says_about_elements_and_attributes_gives_way() -> None:
+def test_what_a_site_says_about_elements_attributes_and_trusted_types_gives_way() -> None:
     stricter = {
         "script_src_elem": "'none'",
         "script_src_attr": "'none'",
         "style_src_elem": "'none'",
         "style_src_attr": "'none'",
         "require_trusted_types_for": ["'script'"],
+        "trusted_types": ["shop"],
         "img_src": "https://img.example.com",
     }
     sent = policy(TestClient(guarded(FastAPI(), directives=stricter)).get("/redoc"))

@@ -1,5 +1,6 @@
 """FastAPI's documentation in a real browser, under every profile: it works, and the browser has nothing to say."""
 
+import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -49,6 +50,14 @@ def site_without_extra(request: pytest.FixtureRequest) -> Iterator[str]:
 def site_in_a_guard(request: pytest.FixtureRequest) -> Iterator[str]:
     """Yield the address of a shop that nobody has protected, with a Guard around it."""
     with shop("guarded", SECGUARD_PROFILE=request.param) as address:
+        yield address
+
+
+@pytest.fixture(scope="module", params=["web", "strict"])
+def site_with_trusted_types(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Yield the address of a shop that trusts nothing but what its own Trusted Types policy lets through."""
+    trusted = {"require_trusted_types_for": "script", "trusted_types": ["shop"]}
+    with shop(SECGUARD_PROFILE=request.param, SECGUARD_CSP__DIRECTIVES=json.dumps(trusted)) as address:
         yield address
 
 
@@ -126,6 +135,11 @@ def test_swagger_ui_in_a_guard_sends_a_request(page: "Page", site_in_a_guard: st
     assert heard == []
 
 
+def test_swagger_ui_is_excused_from_trusted_types(page: "Page", site_with_trusted_types: str, heard: list[str]) -> None:
+    try_swagger_ui(page, site_with_trusted_types)
+    assert heard == []
+
+
 def test_swagger_ui_from_the_cdn_sends_a_request(page: "Page", site_without_extra: str, heard: list[str]) -> None:
     page.route(f"{CDN}**", answer_as_the_cdn)
     try_swagger_ui(page, site_without_extra)
@@ -146,6 +160,11 @@ def test_redoc_renders_and_finds(page: "Page", site: str, heard: list[str]) -> N
 
 def test_redoc_in_a_guard_renders_and_finds(page: "Page", site_in_a_guard: str, heard: list[str]) -> None:
     try_redoc(page, site_in_a_guard)
+    assert heard == []
+
+
+def test_redoc_is_excused_from_trusted_types(page: "Page", site_with_trusted_types: str, heard: list[str]) -> None:
+    try_redoc(page, site_with_trusted_types)
     assert heard == []
 
 

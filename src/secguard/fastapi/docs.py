@@ -135,12 +135,14 @@ def _fit_policy(request: Request, app: FastAPI, page: _Page) -> str | None:
     policy.replace(
         script_src=NONCE,
         style_src=NONCE,
-        # Where a site has these, they would hold in the place of the two above. No bundle knows Trusted Types.
+        # Where a site has these, they would hold in the place of the two above.
         script_src_elem=None,
         script_src_attr=None,
         style_src_elem=None,
         style_src_attr=None,
+        # Both bundles give the DOM plain text, and the DOMPurify in them makes a Trusted Types policy of its own.
         require_trusted_types_for=None,
+        trusted_types=None,
     ).add(**needs)
     nonce: str = request.state.csp_nonce
     return nonce
