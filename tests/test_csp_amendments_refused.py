@@ -47,6 +47,19 @@ def test_what_makes_no_sense_together_is_refused(name: str, sources: list[str], 
     assert told in refused(lambda policy: policy.replace(**{name: sources}))
 
 
+HALVES: dict[str, tuple[str, str]] = {
+    "an address for reports": ("report_uri", "/csp?tenant=a,https://evil.example/x"),
+    "a Trusted Types policy": ("trusted_types", "app-x,*"),
+    "a token of a sandbox": ("sandbox", "allow-forms,allow-scripts"),
+    "a sink": ("require_trusted_types_for", "'script','script'"),
+}
+
+
+@pytest.mark.parametrize(("name", "text"), HALVES.values(), ids=HALVES)
+def test_half_of_a_text_never_becomes_a_second_value(name: str, text: str) -> None:
+    assert refused(lambda policy: policy.replace(**{name: text})).startswith(f"{name}: ")
+
+
 REFUSED: dict[str, tuple[Change, str]] = {
     "an unknown directive": (lambda policy: policy.add(img_scr=CDN), "Did you mean img_src?"),
     "an unknown directive, replaced": (lambda policy: policy.replace(**{"img-scr": CDN}), "Did you mean img_src?"),

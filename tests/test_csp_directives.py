@@ -127,7 +127,7 @@ HELD: dict[str, tuple[dict[str, Any], str]] = {
         {"sandbox": ["allow-scripts", "allow-forms"]},
         "sandbox allow-scripts allow-forms",
     ),
-    "a sandbox as a text": ({"sandbox": "allow-scripts, allow-forms"}, "sandbox allow-scripts allow-forms"),
+    "a sandbox as a text": ({"sandbox": "allow-scripts"}, "sandbox allow-scripts"),
     "trusted types": ({"require_trusted_types_for": SCRIPT}, "require-trusted-types-for 'script'"),
     "no policies": ({"trusted_types": NONE}, "trusted-types 'none'"),
     "no policies by an empty list": ({"trusted_types": []}, "trusted-types"),
@@ -165,6 +165,8 @@ NOT_HELD: dict[str, dict[str, Any]] = {
     "an unknown token of a sandbox": {"sandbox": ["allow-everything"]},
     "a token in capitals": {"sandbox": ["ALLOW-SCRIPTS"]},
     "an empty token": {"sandbox": ""},
+    "two tokens in one text": {"sandbox": "allow-scripts,allow-same-origin"},
+    "two sinks in one text": {"require_trusted_types_for": "'script','script'"},
     "another sink for trusted types": {"require_trusted_types_for": "'style'"},
     "WebRTC, perhaps": {"webrtc": "maybe"},
     "an upgrade that is no yes or no": {"upgrade_insecure_requests": "perhaps"},
@@ -174,6 +176,7 @@ NOT_NAMED: dict[str, dict[str, Any]] = {
     "a policy with a blank in its name": {"trusted_types": ["my policy"]},
     "a quoted policy": {"trusted_types": ["'dompurify'"]},
     "a keyword without quotes": {"trusted_types": ["none"]},
+    "two policies in one text": {"trusted_types": "app-x,*"},
     "a policy that ends the directive": {"trusted_types": ["a;script-src"]},
     "a policy without name": {"trusted_types": [""]},
     "a policy with LF": {"trusted_types": ["a\n"]},
@@ -189,6 +192,7 @@ NOT_NAMED: dict[str, dict[str, Any]] = {
     "reports with a blank": {"report_uri": ["/a b"]},
     "reports that end the directive": {"report_uri": ["/a;script-src"]},
     "reports that end the policy": {"report_uri": ["/a,b"]},
+    "reports to two addresses in one text": {"report_uri": "/csp?tenant=a,https://evil.example/x"},
     "reports with CR LF": {"report_uri": ["/a\r\nx: y"]},
     "reports with NUL": {"report_uri": ["/a\0"]},
     "reports that are not ASCII": {"report_uri": ["/ä"]},
@@ -224,6 +228,24 @@ def test_a_directive_that_does_nothing_without_a_value_has_one(name: str) -> Non
 @pytest.mark.parametrize(("name", "value"), [("sandbox", "allow-forms"), ("trusted_types", "a"), ("report_uri", "/a")])
 def test_a_value_that_stands_there_twice_is_sent_once(name: str, value: str) -> None:
     assert written(**{name: [value, value]}) == f"{name.replace('_', '-')} {value}"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("sandbox", "allow-forms,allow-scripts", ("allow-forms", "allow-scripts")),
+        ("sandbox", "[]", ()),
+        ("trusted_types", "dompurify, 'allow-duplicates'", ("dompurify", ALLOW_DUPLICATES)),
+        ("require_trusted_types_for", "script", (SCRIPT,)),
+        ("report_uri", "/csp, https://reports.example.com/csp", ("/csp", "https://reports.example.com/csp")),
+    ],
+)
+def test_in_a_variable_commas_separate_words_as_they_do_sources(
+    name: str, value: str, expected: tuple[str, ...]
+) -> None:
+    made = settings({f"SECGUARD_CSP__DIRECTIVES__{name.upper()}": value})
+    assert made.csp is not None
+    assert getattr(made.csp.directives, name) == expected
 
 
 # --- laying over ---

@@ -10,10 +10,16 @@ from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from secguard.csp.sources import AttributeSources, PlainSources, ScriptSources, StyleSources, without_nonce
+from secguard.csp.sources import (
+    ONE_OR_SEVERAL,
+    AttributeSources,
+    PlainSources,
+    ScriptSources,
+    StyleSources,
+    without_nonce,
+)
 from secguard.csp.words import ALLOW_DUPLICATES, NONCE, NONE
 from secguard.policy import Section
-from secguard.policy.section import COMMAS
 
 SandboxToken: TypeAlias = Literal[
     "allow-downloads",
@@ -71,7 +77,8 @@ def _check_report_uri(uri: str) -> str:
     if not _REPORT_URI.fullmatch(uri):
         raise PydanticCustomError(
             "csp-source",
-            "{uri} is no address to send reports to: write one like /csp-reports or https://reports.example.com/csp",
+            "{uri} is no address to send reports to: write one like /csp-reports or https://reports.example.com/csp, "
+            "with %3B and %2C for ; and ,",
             {"uri": repr(uri)},
         )
     return uri
@@ -89,12 +96,14 @@ _SOME: Final = Field(min_length=1)
 _UNIQUE: Final = AfterValidator(_unique)
 
 Endpoint: TypeAlias = Annotated[str, AfterValidator(_check_endpoint)]
-ReportUris: TypeAlias = Annotated[tuple[Annotated[str, AfterValidator(_check_report_uri)], ...], COMMAS, _SOME, _UNIQUE]
-PolicyNames: TypeAlias = Annotated[tuple[str, ...], COMMAS, _UNIQUE, AfterValidator(_check_policy_names)]
-Sandbox: TypeAlias = Annotated[tuple[SandboxToken, ...], COMMAS, _UNIQUE]
+ReportUris: TypeAlias = Annotated[
+    tuple[Annotated[str, AfterValidator(_check_report_uri)], ...], ONE_OR_SEVERAL, _SOME, _UNIQUE
+]
+PolicyNames: TypeAlias = Annotated[tuple[str, ...], ONE_OR_SEVERAL, _UNIQUE, AfterValidator(_check_policy_names)]
+Sandbox: TypeAlias = Annotated[tuple[SandboxToken, ...], ONE_OR_SEVERAL, _UNIQUE]
 # These two have one word each, which cannot be mistaken for anything else, in quotes or not.
 Sinks: TypeAlias = Annotated[
-    tuple[Annotated[Literal["'script'"], BeforeValidator(_quoted)], ...], COMMAS, _SOME, _UNIQUE
+    tuple[Annotated[Literal["'script'"], BeforeValidator(_quoted)], ...], ONE_OR_SEVERAL, _SOME, _UNIQUE
 ]
 WebRTC: TypeAlias = Annotated[Literal["'allow'", "'block'"], BeforeValidator(_quoted)]
 

@@ -112,11 +112,6 @@ def without_nonce(sources: tuple[str, ...]) -> tuple[str, ...]:
     return rest or (NONE,)
 
 
-def _listed(value: object) -> object:
-    # A text is one source and is never taken apart: half of it may be a visitor's.
-    return (value,) if isinstance(value, str) else value
-
-
 def obeyed(sources: tuple[str, ...]) -> tuple[str, ...]:
     """Return a list without the `'unsafe-inline'` that browsers ignore in it (CSP 3 section 6.7.3.2)."""
     ignored = any(source in {NONCE, STRICT_DYNAMIC} or is_hash(source) for source in sources)
@@ -243,9 +238,14 @@ def kind_of(name: str) -> Kind:
     return {"script": _SCRIPT_KIND, "style": _STYLE_KIND}.get(name.partition("_")[0], _PLAIN_KIND)
 
 
-_LIST: Final = BeforeValidator(_listed)
+def _listed(value: object) -> object:
+    # A text is one item and is never taken apart: half of it may be a visitor's.
+    return (value,) if isinstance(value, str) else value
 
-PlainSources: TypeAlias = Annotated[tuple[str, ...], _LIST, AfterValidator(_PLAIN_KIND.check)]
-ScriptSources: TypeAlias = Annotated[tuple[str, ...], _LIST, AfterValidator(_SCRIPT_KIND.check)]
-StyleSources: TypeAlias = Annotated[tuple[str, ...], _LIST, AfterValidator(_STYLE_KIND.check)]
-AttributeSources: TypeAlias = Annotated[tuple[str, ...], _LIST, AfterValidator(_ATTRIBUTE_KIND.check)]
+
+ONE_OR_SEVERAL: Final = BeforeValidator(_listed)
+
+PlainSources: TypeAlias = Annotated[tuple[str, ...], ONE_OR_SEVERAL, AfterValidator(_PLAIN_KIND.check)]
+ScriptSources: TypeAlias = Annotated[tuple[str, ...], ONE_OR_SEVERAL, AfterValidator(_SCRIPT_KIND.check)]
+StyleSources: TypeAlias = Annotated[tuple[str, ...], ONE_OR_SEVERAL, AfterValidator(_STYLE_KIND.check)]
+AttributeSources: TypeAlias = Annotated[tuple[str, ...], ONE_OR_SEVERAL, AfterValidator(_ATTRIBUTE_KIND.check)]
