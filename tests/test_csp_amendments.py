@@ -15,6 +15,7 @@ from secguard.csp import (
     NONE,
     SELF,
     STRICT_DYNAMIC,
+    UNSAFE_EVAL,
     UNSAFE_HASHES,
     UNSAFE_INLINE,
     Amendments,
@@ -72,8 +73,8 @@ ADDED: dict[str, tuple[Profile, dict[str, Any], dict[str, Any], dict[str, tuple[
         {"script-src-elem": (SELF, NONCE, CDN)}),
     "handlers, to which neither hosts nor nonces mean anything": ("web", {}, {"script_src_attr": [UNSAFE_HASHES, HASH]},
         {"script-src-attr": (UNSAFE_HASHES, HASH)}),
-    "styles, to which 'strict-dynamic' means nothing": (
-        "api", {"default_src": [NONCE, STRICT_DYNAMIC, "https:"]}, {"style_src": CDN},
+    "styles, to which 'unsafe-eval' means nothing": (
+        "api", {"default_src": [NONCE, UNSAFE_EVAL, "https:"]}, {"style_src": CDN},
         {"style-src": (NONCE, "https:", CDN)}),
     "a nonce": ("api", {}, {"script_src": NONCE}, {"script-src": (NONCE,)}),
     "a hash": ("web", {}, {"style_src": HASH}, {"style-src": (SELF, NONCE, HASH)}),

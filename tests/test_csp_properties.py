@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from secguard.csp import NONCE, NONE, STRICT_DYNAMIC, UNSAFE_INLINE, CSPMiddleware, CSPSettings, Directives, csp
 from tests.csp_pages import ENFORCED, Policy, only, page, read, read_nonce
 from tests.helpers import http_scope, step_through
-from tests.test_csp_browser import HASH, allows, deeds
+from tests.test_csp_browser import HASH, Fetch, allows, deeds
 from tests.test_csp_sources import KINDS
 
 relaxed = limits(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
@@ -118,6 +118,18 @@ def test_a_page_that_does_not_read_its_nonce_may_never_do_more_than_one_that_doe
     with_nonce, without = read(header or None), read(enforced(directives)[0] or None)
     for deed in deeds(nonce):
         assert allows(with_nonce, deed) or not allows(without, deed), deed
+
+
+@given(policies)
+@example({"default_src": [NONCE, "https:"], "script_src": [NONCE, STRICT_DYNAMIC]})
+@relaxed
+def test_a_page_that_does_not_read_its_nonce_loads_what_no_nonce_decides(directives: dict[str, Any]) -> None:
+    """Images, frames, requests. Workers are scripts, where no list is their own (CSP 3 section 6.8.3)."""
+    header, nonce = enforced(directives, read_nonce)
+    with_nonce, without = read(header or None), read(enforced(directives)[0] or None)
+    for deed in deeds(nonce):
+        if isinstance(deed, Fetch) and deed.directive != "worker-src":
+            assert allows(with_nonce, deed) == allows(without, deed), deed
 
 
 # --- any text at all ---

@@ -172,12 +172,14 @@ def test_what_is_no_text_is_no_source(value: object) -> None:
 PLAIN = {SELF, NONE}
 ATTRIBUTE = {NONE, UNSAFE_INLINE, UNSAFE_HASHES, REPORT_SAMPLE}
 STYLE = PLAIN | ATTRIBUTE | {NONCE}
-SCRIPT = STYLE | {
-    STRICT_DYNAMIC, UNSAFE_EVAL, WASM_UNSAFE_EVAL, "'inline-speculation-rules'", "'trusted-types-eval'",
+DEFAULT = STYLE | {
+    UNSAFE_EVAL, WASM_UNSAFE_EVAL, "'inline-speculation-rules'", "'trusted-types-eval'",
     "'report-sha256'", "'report-sha384'", "'report-sha512'",
 }  # fmt: skip
+SCRIPT = DEFAULT | {STRICT_DYNAMIC}
 KINDS: dict[str, set[str]] = {
-    **dict.fromkeys(["default_src", "script_src", "script_src_elem"], SCRIPT),
+    "default_src": DEFAULT,
+    **dict.fromkeys(["script_src", "script_src_elem"], SCRIPT),
     **dict.fromkeys(["style_src", "style_src_elem"], STYLE),
     **dict.fromkeys(["script_src_attr", "style_src_attr"], ATTRIBUTE),
     **dict.fromkeys(
@@ -197,7 +199,8 @@ def test_a_keyword_stands_where_it_means_something_and_nowhere_else(name: str, k
     else:
         code, message = wrong(name, keyword)
         assert code == "csp-source"
-        assert f"{keyword} means nothing to this directive" in message
+        told = "is for scripts alone: write it in script_src" if keyword == STRICT_DYNAMIC else "means nothing to this"
+        assert f"{keyword} {told}" in message
 
 
 @pytest.mark.parametrize("keyword", sorted(SCRIPT))
@@ -228,7 +231,7 @@ TOGETHER: dict[str, tuple[str, list[str], str]] = {
     "'none' beside 'self'": ("script_src", [SELF, NONE], "'none' stands alone"),
     "'none' beside the nonce": ("script_src", [NONE, NONCE], "'none' stands alone"),
     "'strict-dynamic' alone": ("script_src", [STRICT_DYNAMIC], "put 'nonce' or a hash beside it"),
-    "'strict-dynamic' with hosts only": ("default_src", [STRICT_DYNAMIC, SELF, "https:"], "put 'nonce' or a hash"),
+    "'strict-dynamic' with hosts only": ("script_src", [STRICT_DYNAMIC, SELF, "https:"], "put 'nonce' or a hash"),
     "'unsafe-inline' beside the nonce": ("style_src", [UNSAFE_INLINE, NONCE], "take one of the two away"),
     "the same for scripts": ("script_src", [SELF, UNSAFE_INLINE, NONCE], "take one of the two away"),
 }

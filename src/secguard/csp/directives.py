@@ -13,6 +13,7 @@ from pydantic_core import PydanticCustomError
 from secguard.csp.sources import (
     ONE_OR_SEVERAL,
     AttributeSources,
+    DefaultSources,
     PlainSources,
     ScriptSources,
     StyleSources,
@@ -123,7 +124,7 @@ class Directives(Section):
         "default-src 'none'; script-src 'self' https://cdn.example.com"
     """
 
-    default_src: ScriptSources | None = None
+    default_src: DefaultSources | None = None
     """What holds for every kind of resource that has no directive of its own."""
     script_src: ScriptSources | None = None
     """Scripts: files, inline scripts, event handlers, and what evaluates text."""

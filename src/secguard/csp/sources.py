@@ -51,8 +51,7 @@ _SCHEMES: Final = frozenset({"about", "blob", "data", "filesystem", "http", "htt
 _PLAIN: Final = frozenset({NONE, SELF})
 _ATTRIBUTE: Final = frozenset({NONE, UNSAFE_HASHES, UNSAFE_INLINE, REPORT_SAMPLE})
 _STYLE: Final = _PLAIN | _ATTRIBUTE | {NONCE}
-_SCRIPT: Final = _STYLE | {
-    STRICT_DYNAMIC,
+_DEFAULT: Final = _STYLE | {
     UNSAFE_EVAL,
     WASM_UNSAFE_EVAL,
     "'inline-speculation-rules'",
@@ -61,6 +60,7 @@ _SCRIPT: Final = _STYLE | {
     "'report-sha512'",
     "'trusted-types-eval'",
 }
+_SCRIPT: Final = _DEFAULT | {STRICT_DYNAMIC}
 _KEYWORDS: Final = _SCRIPT
 
 
@@ -102,7 +102,7 @@ def without_nonce(sources: tuple[str, ...]) -> tuple[str, ...]:
     """Return what a list says where no element carries the nonce: never more than it said with one.
 
     Beside `'strict-dynamic'` browsers ignore hosts, schemes, `'self'` and `'unsafe-inline'` (CSP 3 section 8.2), and
-    without it they would obey them: so the list then says what is left in truth, which is nothing.
+    without it they would obey them. It stands in lists of scripts only, so nothing but scripts is lost by `'none'`.
     """
     if NONCE not in sources:
         return sources
@@ -167,7 +167,9 @@ def _of_one(source: str, kind: Kind) -> Iterator[str]:
     if f"'{bare}'" in _KEYWORDS and source != f"'{bare}'":
         yield f"{source} would be a host: write '{bare}', in single quotes (a shell and .env need more: \"'{bare}'\")"
     elif source in _KEYWORDS:
-        if not kind.knows(source):
+        if source == STRICT_DYNAMIC and not kind.knows(source):
+            yield f"{source} is for scripts alone: write it in script_src, with 'nonce' or a hash beside it"
+        elif not kind.knows(source):
             yield f"{source} means nothing to this directive: browsers would ignore it"
     elif _FIXED_NONCE.fullmatch(source):
         yield f"{source} is the same for every response, so that an attacker knows it: write 'nonce'"
@@ -226,16 +228,20 @@ def _of_all(sources: tuple[str, ...]) -> str:
 
 
 _PLAIN_KIND: Final = Kind(_PLAIN, hashes=False)
+# CSP 3 section 8.2 allows 'strict-dynamic' here too. But a list that has it says 'none' on a page that does not read
+# its nonce, and this list holds for images and frames as well.
+_DEFAULT_KIND: Final = Kind(_DEFAULT)
 _SCRIPT_KIND: Final = Kind(_SCRIPT)
 _STYLE_KIND: Final = Kind(_STYLE)
 _ATTRIBUTE_KIND: Final = Kind(_ATTRIBUTE)
+_KINDS: Final = {"default": _DEFAULT_KIND, "script": _SCRIPT_KIND, "style": _STYLE_KIND}
 
 
 def kind_of(name: str) -> Kind:
     """Return the kind of a fetch directive, by its field's name."""
     if name.endswith("_attr"):
         return _ATTRIBUTE_KIND
-    return {"script": _SCRIPT_KIND, "style": _STYLE_KIND}.get(name.partition("_")[0], _PLAIN_KIND)
+    return _KINDS.get(name.partition("_")[0], _PLAIN_KIND)
 
 
 def _listed(value: object) -> object:
@@ -246,6 +252,7 @@ def _listed(value: object) -> object:
 ONE_OR_SEVERAL: Final = BeforeValidator(_listed)
 
 PlainSources: TypeAlias = Annotated[tuple[str, ...], ONE_OR_SEVERAL, AfterValidator(_PLAIN_KIND.check)]
+DefaultSources: TypeAlias = Annotated[tuple[str, ...], ONE_OR_SEVERAL, AfterValidator(_DEFAULT_KIND.check)]
 ScriptSources: TypeAlias = Annotated[tuple[str, ...], ONE_OR_SEVERAL, AfterValidator(_SCRIPT_KIND.check)]
 StyleSources: TypeAlias = Annotated[tuple[str, ...], ONE_OR_SEVERAL, AfterValidator(_STYLE_KIND.check)]
 AttributeSources: TypeAlias = Annotated[tuple[str, ...], ONE_OR_SEVERAL, AfterValidator(_ATTRIBUTE_KIND.check)]
