@@ -78,8 +78,10 @@ ADDED: dict[str, tuple[Profile, dict[str, Any], dict[str, Any], dict[str, tuple[
         {"style-src": (NONCE, "https:", CDN)}),
     "a nonce": ("api", {}, {"script_src": NONCE}, {"script-src": (NONCE,)}),
     "a hash": ("web", {}, {"style_src": HASH}, {"style-src": (SELF, NONCE, HASH)}),
-    "'strict-dynamic' beside a nonce that is there": ("web", {}, {"script_src": STRICT_DYNAMIC},
-        {"script-src": (SELF, NONCE, STRICT_DYNAMIC)}),
+    "'strict-dynamic' beside a nonce that is there": ("api", {"script_src": NONCE}, {"script_src": STRICT_DYNAMIC},
+        {"script-src": (NONCE, STRICT_DYNAMIC)}),
+    "to what old browsers need": ("api", {"script_src": [UNSAFE_INLINE, "https:", NONCE, STRICT_DYNAMIC]},
+        {"script_src": [HASH, "https:"]}, {"script-src": (UNSAFE_INLINE, "https:", NONCE, STRICT_DYNAMIC, HASH)}),
     "a form's target": ("web", {}, {"form_action": CDN}, {"form-action": (SELF, CDN)}),
     "a frame's ancestor": ("strict", {}, {"frame_ancestors": CDN}, {"frame-ancestors": (CDN,)}),
     "where everything is allowed": ("web", {"img_src": None, "default_src": None}, {"img_src": CDN}, {}),
@@ -183,6 +185,13 @@ def test_what_browsers_ignore_in_a_report_only_policy_never_gets_there(changes: 
     (name,) = {name.replace("_", "-") for name in changes}
     assert name in only(sent.header(ENFORCED))
     assert name not in only(sent.header(REPORT_ONLY))
+
+
+def test_what_only_a_report_only_policy_ignores_is_no_mistake() -> None:
+    """A rollout to `strict` breaks no endpoint that adds a host: its report tells that the nonce is missing."""
+    sent = load(lambda request: csp(request).add(script_src=CDN), rollout="report")
+    assert only(sent.header(ENFORCED))["script-src"] == (SELF, CDN)
+    assert only(sent.header(REPORT_ONLY))["script-src"] == (NONE,)
 
 
 def test_a_change_starts_from_the_rules_of_the_path() -> None:

@@ -9,10 +9,10 @@ import pytest
 from starlette.requests import HTTPConnection
 from starlette.types import Receive, Send
 
-from secguard.csp import SELF, UNSAFE_INLINE, CSPMiddleware, csp
+from secguard.csp import NONCE, SELF, STRICT_DYNAMIC, UNSAFE_HASHES, UNSAFE_INLINE, CSPMiddleware, csp
 from tests.csp_pages import ENFORCED, load, page
 from tests.helpers import Scope, attempt, drive, http_scope, plain
-from tests.test_csp_amendments import CDN, Change
+from tests.test_csp_amendments import CDN, HASH, Change
 from tests.test_csp_sources import TOGETHER, WRONG
 
 
@@ -58,6 +58,37 @@ HALVES: dict[str, tuple[str, str]] = {
 @pytest.mark.parametrize(("name", "text"), HALVES.values(), ids=HALVES)
 def test_half_of_a_text_never_becomes_a_second_value(name: str, text: str) -> None:
     assert refused(lambda policy: policy.replace(**{name: text})).startswith(f"{name}: ")
+
+
+# CSP 3 sections 6.7.1.1 and 6.7.3.2. What is ignored in the list that results, and what to do about it.
+IGNORED: dict[str, tuple[dict[str, Any], dict[str, Any], str, str]] = {
+    "a hash would silence 'unsafe-inline'": ({"script_src": [SELF, UNSAFE_INLINE]}, {"script_src": HASH},
+        "ignore 'unsafe-inline' beside a nonce or a hash", "set the list with replace()"),
+    "in a list that is inherited too": ({"style_src": [SELF, UNSAFE_INLINE]}, {"style_src_attr": [UNSAFE_HASHES, HASH]},
+        "ignore 'unsafe-inline' beside a nonce or a hash", "set the list with replace()"),
+    "'unsafe-inline' would do nothing beside a hash": ({"script_src": [SELF, HASH]}, {"script_src": UNSAFE_INLINE},
+        "ignore 'unsafe-inline' beside a nonce or a hash", "set the list with replace()"),
+    "'strict-dynamic' would silence 'self'": ({"script_src": [SELF, NONCE]}, {"script_src": STRICT_DYNAMIC},
+        "ignore 'self' beside 'strict-dynamic'", "give the script element the nonce"),
+    "and hosts, all of which are named": ({"script_src": [HASH, "https:", CDN]}, {"script_src": STRICT_DYNAMIC},
+        f"ignore https: and {CDN} beside 'strict-dynamic'", "or set the list with replace()"),
+    "a host would do nothing beside 'strict-dynamic'": ({"script_src": [NONCE, STRICT_DYNAMIC]}, {"script_src": CDN},
+        f"ignore {CDN} beside 'strict-dynamic'", "give the script element the nonce"),
+    "nor would one for script elements": ({"script_src": [NONCE, STRICT_DYNAMIC]}, {"script_src_elem": CDN},
+        f"ignore {CDN} beside 'strict-dynamic'", "give the script element the nonce"),
+    "nor one that comes with it": ({"script_src": None}, {"script_src": [NONCE, STRICT_DYNAMIC, SELF]},
+        "ignore 'self' beside 'strict-dynamic'", "give the script element the nonce"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("directives", "added", "ignored", "remedy"), IGNORED.values(), ids=IGNORED)
+def test_what_browsers_would_ignore_is_not_added(
+    directives: dict[str, Any], added: dict[str, Any], ignored: str, remedy: str
+) -> None:
+    message = refused(lambda policy: policy.add(**added), directives=directives)
+    (name,) = added
+    assert message.startswith(f"{name}: browsers {ignored}")
+    assert remedy in message
 
 
 REFUSED: dict[str, tuple[Change, str]] = {

@@ -10,12 +10,15 @@ from starlette.requests import HTTPConnection
 
 from secguard.csp.directives import Directives, by_field
 from secguard.csp.sources import AT_ANSWER, kind_of, obeyed
-from secguard.csp.words import NONE
+from secguard.csp.words import NONE, STRICT_DYNAMIC
 from secguard.events import on_one_line
 from secguard.policy import Exchange
 from secguard.policy.section import meant
 
 Written: TypeAlias = str | Iterable[str]
+
+_Change: TypeAlias = Callable[[Directives, Mapping[str, Any]], Directives]
+_Check: TypeAlias = Callable[[Directives, Directives, Iterable[str]], None]
 
 AMENDED: Final = "secguard.csp"  # under which the state of a request holds its Amendments
 
@@ -69,9 +72,10 @@ class Amendments:
     def add(self, **sources: Written) -> Self:
         """Allow more: the sources join what the directive says, or what it falls back on where it is not there.
 
-        A directive that is not there and falls back on nothing allows everything already, and is left so.
+        A directive that is not there and falls back on nothing allows everything already, and is left so. What browsers
+        would ignore is refused, and so is what would make them ignore a source that they obey now.
         """
-        return self._amend(_widened, sources)
+        return self._amend(_widened, sources, _check_obeyed)
 
     def replace(self, **directives: Written | bool | None) -> Self:
         """Set directives, whatever they said; `None` leaves one out."""
@@ -81,11 +85,14 @@ class Amendments:
         """Leave directives out. What they fall back on holds then, if anything does."""
         return self._amend(_replaced, dict.fromkeys(names))
 
-    def _amend(self, change: Callable[[Directives, Mapping[str, Any]], Directives], written: Mapping[str, Any]) -> Self:
+    def _amend(self, change: _Change, written: Mapping[str, Any], check: _Check | None = None) -> Self:
         written = {name: _once(value) for name, value in by_field(written).items()}
         current: Policies = self._exchange.notes.get(self._owner, self._base)
         try:
             enforced = change(current.enforced, written)
+            # What a report-only policy ignores it reports, as it is meant to: no page has to fail by that.
+            if check:
+                check(current.enforced, enforced, written)
             report_only = tuple(change(held, written).rehearsed() for held in current.report_only)
         except ValidationError as error:
             raise ValueError(on_one_line("; ".join(_told(error)))) from None
@@ -133,6 +140,21 @@ def _widened(held: Directives, written: Mapping[str, Any]) -> Directives:
             several = added if isinstance(added, tuple) else (added,)
             changes[name] = [source for source in (*base, *several) if source != NONE] or [NONE]
     return _checked(changes).over(held)
+
+
+def _check_obeyed(before: Directives, after: Directives, names: Iterable[str]) -> None:
+    """Raise where browsers ignore what was added, or beside it what they obeyed before."""
+    for name in names:
+        base, widened = _effective(before, name) or (), _effective(after, name) or ()
+        counted, counts = obeyed(base), obeyed(widened)
+        ignored = [source for source in widened if source not in counts and (source in counted or source not in base)]
+        if ignored and STRICT_DYNAMIC in widened:
+            beside, remedy = STRICT_DYNAMIC, "give the script element the nonce, or set the list with replace()"
+        elif ignored:
+            beside, remedy = "a nonce or a hash", "set the list with replace()"
+        else:
+            continue
+        raise ValueError(f"{name}: browsers ignore {' and '.join(ignored)} beside {beside}: {remedy}")
 
 
 def _checked(written: Mapping[str, Any]) -> Directives:

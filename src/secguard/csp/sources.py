@@ -112,10 +112,18 @@ def without_nonce(sources: tuple[str, ...]) -> tuple[str, ...]:
     return rest or (NONE,)
 
 
+def is_place(source: str) -> bool:
+    """Whether a source says where something may come from: a host, a scheme, or the page's own origin."""
+    return source == SELF or source[0] != "'"
+
+
 def obeyed(sources: tuple[str, ...]) -> tuple[str, ...]:
-    """Return a list without the `'unsafe-inline'` that browsers ignore in it (CSP 3 section 6.7.3.2)."""
-    ignored = any(source in {NONCE, STRICT_DYNAMIC} or is_hash(source) for source in sources)
-    return tuple(source for source in sources if not (ignored and source == UNSAFE_INLINE))
+    """Return a list without what the rest of it makes browsers ignore (CSP 3 sections 6.7.1.1 and 6.7.3.2)."""
+    dynamic = STRICT_DYNAMIC in sources
+    named = dynamic or NONCE in sources or any(map(is_hash, sources))
+    return tuple(
+        source for source in sources if not (source == UNSAFE_INLINE and named) and not (is_place(source) and dynamic)
+    )
 
 
 @dataclass(frozen=True, slots=True)
