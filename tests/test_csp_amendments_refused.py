@@ -109,7 +109,7 @@ REFUSED: dict[str, tuple[Change, str]] = {
     "a yes to add": (lambda policy: policy.add(upgrade_insecure_requests=True), "replace"),  # type: ignore[arg-type]
     "a word to add": (lambda policy: policy.add(webrtc="'block'"), "replace"),
     "an endpoint to add": (lambda policy: policy.add(report_to="csp"), "replace"),
-    "what cannot be widened, for it is not there": (lambda policy: policy.add(child_src="a b"), "child_src: "),
+    "what would take workers out of script_src": (lambda policy: policy.add(child_src=CDN), "frame_src or worker_src"),
 }
 
 

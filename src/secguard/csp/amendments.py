@@ -10,7 +10,7 @@ from starlette.requests import HTTPConnection
 
 from secguard.csp.directives import Directives, by_field
 from secguard.csp.sources import AT_ANSWER, kind_of, obeyed
-from secguard.csp.words import NONE, STRICT_DYNAMIC
+from secguard.csp.words import BLOB, DATA, NONE, STRICT_DYNAMIC
 from secguard.events import on_one_line
 from secguard.policy import Exchange
 from secguard.policy.section import meant
@@ -40,6 +40,9 @@ _FALLBACKS: Final[Mapping[str, tuple[str, ...]]] = {
     "object_src": _DEFAULT,
     **dict.fromkeys(("default_src", "base_uri", "form_action", "frame_ancestors"), ()),
 }
+# Under the 'strict-dynamic' of script-src a script may start any worker, and a worker import any module (CSP 3 section
+# 6.7.1.1). worker-src has no such word: these are its words for the same.
+_ANY_WORKER: Final = ("*", BLOB, DATA)
 
 
 class Policies(NamedTuple):
@@ -133,6 +136,8 @@ def _widened(held: Directives, written: Mapping[str, Any]) -> Directives:
             raise ValueError(f"{name} is no list of sources to add to: replace() sets it")
         if added is None:
             raise ValueError(f"{name}: None adds nothing; drop() leaves a directive out")
+        if name == "child_src" and held.child_src is None:
+            raise ValueError("child_src: it would take workers out of script_src: add to frame_src or worker_src")
         base = _effective(held, name)
         if base is None:
             _checked({name: added})  # there is nothing to widen, but a mistake is one all the same
@@ -170,6 +175,8 @@ def _effective(held: Directives, name: str) -> tuple[str, ...] | None:
         return own
     for fallback in _FALLBACKS[name]:
         inherited: tuple[str, ...] | None = getattr(held, fallback)
+        if inherited is not None and name == "worker_src" and STRICT_DYNAMIC in inherited:
+            return _ANY_WORKER
         if inherited is not None:
             return tuple(filter(kind_of(name).knows, obeyed(inherited)))
     return None
