@@ -118,6 +118,23 @@ def test_a_mistake_is_a_value_error_that_teaches(change: Change, told: str) -> N
     assert told in refused(change, rollout="report")
 
 
+OF_WHICH: dict[str, tuple[dict[str, Any], Change, str]] = {
+    "of the enforced policy first": ({}, lambda policy: policy.add(img_src="a b"), "enforced"),
+    "of the enforced policy alone": ({"directives": {"style_src": [SELF, UNSAFE_INLINE]}, "report_only": {}},
+        lambda policy: policy.add(style_src=NONCE), "enforced"),
+    "of the report-only policy alone": ({"report_only": {"style_src": [SELF, UNSAFE_INLINE]}},
+        lambda policy: policy.add(style_src=NONCE), "report-only"),
+    "of a report-only policy that lacks what is added to": (
+        {"directives": {"child_src": SELF}, "report_only": {"img_src": SELF}},
+        lambda policy: policy.add(child_src=CDN), "report-only"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("options", "change", "kind"), OF_WHICH.values(), ids=OF_WHICH)
+def test_a_mistake_says_of_which_policy_it_is_one(options: dict[str, Any], change: Change, kind: str) -> None:
+    assert refused(change, **options).endswith(f" (in the {kind} policy)")
+
+
 def test_a_mistake_is_told_even_where_there_is_nothing_to_widen() -> None:
     options: dict[str, Any] = {"directives": {"img_src": None, "default_src": None}}
     assert "img_src: " in refused(lambda policy: policy.add(img_src="a b"), **options)

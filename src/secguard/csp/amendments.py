@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final, NamedTuple, Self, TypeAlias, cast
 
 from pydantic import ValidationError
@@ -91,14 +92,13 @@ class Amendments:
     def _amend(self, change: _Change, written: Mapping[str, Any], check: _Check | None = None) -> Self:
         written = {name: _once(value) for name, value in by_field(written).items()}
         current: Policies = self._exchange.notes.get(self._owner, self._base)
-        try:
+        with _telling_of("enforced"):
             enforced = change(current.enforced, written)
             # What a report-only policy ignores it reports, as it is meant to: no page has to fail by that.
             if check:
                 check(current.enforced, enforced, written)
+        with _telling_of("report-only"):
             report_only = tuple(change(held, written).rehearsed() for held in current.report_only)
-        except ValidationError as error:
-            raise ValueError(on_one_line("; ".join(_told(error)))) from None
         self._exchange.note(self._owner, Policies(enforced, report_only))
         return self
 
@@ -118,6 +118,16 @@ def csp(request: HTTPConnection) -> Amendments:
         return cast("Amendments", request.scope["state"][AMENDED])
     except KeyError:
         raise RuntimeError("csp(request) found no policy to change: the csp section is off (SECGUARD_CSP)") from None
+
+
+@contextmanager
+def _telling_of(disposition: str) -> Iterator[None]:
+    """Tell a mistake on one line, with the policy of the response in which it is one."""
+    try:
+        yield
+    except ValueError as error:
+        told = "; ".join(_told(error)) if isinstance(error, ValidationError) else str(error)
+        raise ValueError(f"{on_one_line(told)} (in the {disposition} policy)") from None
 
 
 def _once(value: object) -> object:
