@@ -53,7 +53,7 @@ RIGHT = [
     "example.com/", "example.com/app.js", "https://cdn.example.com/a/b.js", "https://cdn.example.com/a/", "*/app.js",
     "https://example.com/a%3Bb%2Cc%20d", "example.com/~a/b!c$d&e(f)*g+h=i:j@k", "example.com/a//b", "example.com:80/a",
     "nonce-cdn.example.com", "https://nonce-cdn", "sha256-tool.example.com", "sha-la.example.com", "self.example.com",
-    "example.com:65535", "https://example.com/'nonce'",
+    "on.example.com", "https://on", "no:8080", "example.com:65535", "https://example.com/'nonce'",
 ]  # fmt: skip
 
 
@@ -65,6 +65,8 @@ def test_a_source_that_is_right_is_sent_as_it_was_written(source: str) -> None:
 NO_SOURCE = "is no source"
 SEPARATED = "has a blank, ; or , in it"
 QUOTED = "is no keyword: only keywords, nonces and hashes stand in quotes"
+ALL = "would be a host of that name: write * for any host"
+NOTHING = "would be a host of that name: write 'none' to allow nothing"
 WRONG: dict[str, tuple[str, str]] = {
     "nothing": ("", NO_SOURCE),
     "only a slash": ("/", NO_SOURCE),
@@ -73,6 +75,14 @@ WRONG: dict[str, tuple[str, str]] = {
     "a scheme without colon": ("https", "would be a host of that name: write https:"),
     "another one": ("data", "would be a host of that name: write data:"),
     "a scheme in capitals without colon": ("BLOB", "would be a host of that name: write blob:"),
+    "a switch that is on": ("on", ALL),
+    "a yes": ("yes", ALL),
+    "a yes of JSON's": ("true", ALL),
+    "all": ("all", ALL),
+    "any, in capitals": ("ANY", ALL),
+    "a switch that is off": ("off", NOTHING),
+    "a no": ("no", NOTHING),
+    "a no of Python's": ("False", NOTHING),
     "a scheme with half an address": ("https://", NO_SOURCE),
     "two schemes": ("https://https://example.com", NO_SOURCE),
     "a scheme that begins with a digit": ("1https:", NO_SOURCE),
@@ -272,6 +282,9 @@ def test_a_list_may_be_any_collection(kind: Any) -> None:
 # --- in variables ---
 
 VARIABLES: dict[str, tuple[str, str]] = {
+    "a switch": ("on", "csp-source"),
+    "a yes": ("true", "csp-source"),
+    "off among others": ("https:, off", "csp-source"),
     "an unquoted keyword": ("self", "csp-source"),
     "a fixed nonce": ("'nonce-abc'", "csp-source"),
     "'none' beside others": ("'none',https:", "csp-sources"),

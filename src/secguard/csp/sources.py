@@ -46,7 +46,12 @@ _HOST_SOURCE: Final = re.compile(
     r"(?::(?P<port>[0-9]{1,5}|\*))?"
     r"(?:/(?!/)(?:[A-Za-z0-9\-._~!$&'()*+=:@/]|%[0-9A-Fa-f]{2})*)?"
 )
-_SCHEMES: Final = frozenset({"about", "blob", "data", "filesystem", "http", "https", "mediastream", "ws", "wss"})
+# What would be a host of that name, and what to write in its place.
+_MEANT: Final = {
+    **{scheme: f"{scheme}:" for scheme in "about blob data filesystem http https mediastream ws wss".split()},
+    **dict.fromkeys(("all", "any", "on", "true", "yes"), "* for any host, or name the hosts that are meant"),
+    **dict.fromkeys(("false", "no", "off"), "'none' to allow nothing, or None (off) for no such directive"),
+}
 
 _PLAIN: Final = frozenset({NONE, SELF})
 _ATTRIBUTE: Final = frozenset({NONE, UNSAFE_HASHES, UNSAFE_INLINE, REPORT_SAMPLE})
@@ -189,8 +194,8 @@ def _of_one(source: str, kind: Kind) -> Iterator[str]:
         yield f"{source!r} has a blank, ; or , in it: give each source an item of its own, and write %20, %3B or %2C"
     elif source[:1] in {"'", '"'}:
         yield f"{source} is no keyword: only keywords, nonces and hashes stand in quotes"
-    elif bare in _SCHEMES:
-        yield f"{source} would be a host of that name: write {bare}:"
+    elif bare in _MEANT:
+        yield f"{source} would be a host of that name: write {_MEANT[bare]}"
     elif not (_SCHEME_SOURCE.fullmatch(source) or _is_host(source)):
         yield (
             f"{source!r} is no source: write one like https://cdn.example.com, *.example.com:8443 or data:, "
