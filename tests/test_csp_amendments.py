@@ -80,6 +80,10 @@ ADDED: dict[str, tuple[Profile, dict[str, Any], dict[str, Any], dict[str, tuple[
     "styles, to which 'unsafe-eval' means nothing": (
         "api", {"default_src": [NONCE, UNSAFE_EVAL, "https:"]}, {"style_src": CDN},
         {"style-src": (NONCE, "https:", CDN)}),
+    "handlers, to which a hash means nothing without its word": ("web", {"script_src": [SELF, HASH]},
+        {"script_src_attr": "'report-sample'"}, {"script-src-attr": ("'report-sample'",)}),
+    "the word, by which hashes hold for handlers too": ("web", {"script_src": [SELF, HASH]},
+        {"script_src_attr": UNSAFE_HASHES}, {"script-src-attr": (HASH, UNSAFE_HASHES)}),
     "a nonce": ("api", {}, {"script_src": NONCE}, {"script-src": (NONCE,)}),
     "a hash": ("web", {}, {"style_src": HASH}, {"style-src": (SELF, NONCE, HASH)}),
     "'strict-dynamic' beside a nonce that is there": ("api", {"script_src": NONCE}, {"script_src": STRICT_DYNAMIC},

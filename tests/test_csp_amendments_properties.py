@@ -14,6 +14,7 @@ from tests.test_csp_browser import HASH, Inline, allows, deeds, holding
 from tests.test_csp_properties import HOSTS, NOTHING, lists, policies, relaxed
 from tests.test_csp_sources import KINDS
 
+LOADING = [name for name in KINDS if not name.endswith("_attr")]
 WANTED = st.sampled_from(list(KINDS)).flatmap(lambda name: st.tuples(st.just(name), lists(name)))
 
 
@@ -36,16 +37,18 @@ def before_and_after(directives: dict[str, Any], report: dict[str, Any], change:
     return list(zip(*both, strict=True))
 
 
-def effective(policy: Policy, name: str) -> set[str] | None:
-    """What a directive says, or what holds in its place as far as it means something there."""
+def effective(policy: Policy, name: str, beside: list[str]) -> set[str] | None:
+    """What a directive says, or what holds in its place as far as it means something there, beside what is added."""
     held = holding(policy, name)
     if held is None:
         return None
     if name == "worker-src" and held == "script-src" and STRICT_DYNAMIC in policy[held]:
         return {"*", "blob:", "data:"}
-    known = KINDS[name.replace("-", "_")]
-    hashes = {HASH} if UNSAFE_INLINE in known else set()
-    return {source for source in policy[held] if not source.startswith("'") or source in known | hashes} - {NONE}
+    sources, known = policy[held], KINDS[name.replace("-", "_")]
+    attributes = name.endswith("-attr")
+    hashes = UNSAFE_HASHES in (*sources, *beside) if attributes else UNSAFE_INLINE in known
+    meant = {source for source in sources if source in known or (source == HASH and hashes)}
+    return meant - {NONE} | {source for source in sources if not (attributes or source.startswith("'"))}
 
 
 def as_sent(policy: Policy) -> Policy:
@@ -58,6 +61,8 @@ def without(policy: Policy, name: str) -> Policy:
 
 
 @given(policies, policies, WANTED)
+@example({"script_src": [HASH]}, {"script_src": [HASH]}, ("script_src_attr", ["'report-sample'"]))
+@example({"script_src": [HASH]}, {"script_src": [HASH]}, ("script_src_attr", [UNSAFE_HASHES]))
 @relaxed
 def test_adding_never_removes_and_adds_what_it_was_told(
     directives: dict[str, Any], report: dict[str, Any], addition: tuple[str, list[str]]
@@ -66,7 +71,7 @@ def test_adding_never_removes_and_adds_what_it_was_told(
     name = field.replace("_", "-")
     for before, after in before_and_after(directives, report, lambda policy: policy.add(**{field: sources})):
         assert without(after, name) == without(before, name), "nothing else has changed"
-        was, now = effective(before, name), effective(after, name)
+        was, now = effective(before, name, sources), effective(after, name, sources)
         if was is None or now is None:
             assert before == after, "what allows everything goes on allowing it"
             continue

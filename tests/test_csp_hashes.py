@@ -21,7 +21,7 @@ def hashed(kind: str, content: bytes = b"x") -> str:
 
 @pytest.mark.parametrize("kind", ["sha256", "sha384", "sha512"])
 @pytest.mark.parametrize("alphabet", ["+/", "-_"])
-@pytest.mark.parametrize("name", ["script_src", "style_src", "default_src", "script_src_attr", "style_src_elem"])
+@pytest.mark.parametrize("name", ["script_src", "style_src", "default_src", "script_src_elem", "style_src_elem"])
 def test_a_hash_is_of_one_of_three_kinds_in_either_alphabet(name: str, kind: str, alphabet: str) -> None:
     source = hashed(kind).translate(str.maketrans("+/", alphabet))
     assert written(name, source) == source

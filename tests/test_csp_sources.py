@@ -233,9 +233,21 @@ def test_the_sentinels_are_sources() -> None:
     assert written("img_src", SELF, DATA, BLOB, HTTPS, WSS) == "'self' data: blob: https: wss:"
 
 
+@pytest.mark.parametrize("source", ["https://cdn.example.com", "data:", "*", "localhost"])
+@pytest.mark.parametrize("name", ["script_src_attr", "style_src_attr"])
+def test_no_place_means_anything_to_attributes_which_load_nothing(name: str, source: str) -> None:
+    """CSP 3 section 6.7.3.3."""
+    code, message = wrong(name, source)
+    assert code == "csp-source"
+    assert f"{source} means nothing to this directive" in message
+    assert "Write 'unsafe-hashes', and hashes" in message
+
+
 # --- lists ---
 
 TOGETHER: dict[str, tuple[str, list[str], str]] = {
+    "a hash for attributes": ("style_src_attr", [HASH], "beside 'unsafe-hashes' only: put it there"),
+    "a hash that silences 'unsafe-inline'": ("script_src_attr", [UNSAFE_INLINE, HASH], "'unsafe-hashes' only"),
     "an empty list": ("img_src", [], "it is empty: write 'none' to allow nothing, or None (off)"),
     "'none' beside a host": ("img_src", [NONE, "example.com"], "'none' stands alone"),
     "'none' beside 'self'": ("script_src", [SELF, NONE], "'none' stands alone"),
@@ -267,6 +279,11 @@ SENSIBLE: dict[str, list[str]] = {
 @pytest.mark.parametrize("sources", SENSIBLE.values(), ids=SENSIBLE)
 def test_sources_that_make_sense_together_stand(sources: list[str]) -> None:
     assert written("script_src", *sources) == " ".join(sources)
+
+
+@pytest.mark.parametrize("name", ["script_src_attr", "style_src_attr"])
+def test_a_hash_means_something_to_attributes_beside_its_word(name: str) -> None:
+    assert written(name, UNSAFE_HASHES, HASH) == f"{UNSAFE_HASHES} {HASH}"
 
 
 def test_a_source_that_stands_there_twice_is_sent_once() -> None:

@@ -148,11 +148,11 @@ def _widened(held: Directives, written: Mapping[str, Any]) -> Directives:
             raise ValueError(f"{name}: None adds nothing; drop() leaves a directive out")
         if name == "child_src" and held.child_src is None:
             raise ValueError("child_src: it would take workers out of script_src: add to frame_src or worker_src")
-        base = _effective(held, name)
+        several = added if isinstance(added, tuple) else (added,)
+        base = _effective(held, name, several)
         if base is None:
             _checked({name: added})  # there is nothing to widen, but a mistake is one all the same
         else:
-            several = added if isinstance(added, tuple) else (added,)
             changes[name] = [source for source in (*base, *several) if source != NONE] or [NONE]
     return _checked(changes).over(held)
 
@@ -176,8 +176,8 @@ def _checked(written: Mapping[str, Any]) -> Directives:
     return Directives.model_validate(written, context=AT_ANSWER)
 
 
-def _effective(held: Directives, name: str) -> tuple[str, ...] | None:
-    """Return what a directive says, or what holds in its place as far as it means something there."""
+def _effective(held: Directives, name: str, beside: tuple[str, ...] = ()) -> tuple[str, ...] | None:
+    """Return what a directive says, or what holds in its place as far as it means something there, beside others."""
     if name not in _FALLBACKS:
         return None
     own: tuple[str, ...] | None = getattr(held, name)
@@ -185,10 +185,9 @@ def _effective(held: Directives, name: str) -> tuple[str, ...] | None:
         return own
     for fallback in _FALLBACKS[name]:
         inherited: tuple[str, ...] | None = getattr(held, fallback)
-        if inherited is not None and name == "worker_src" and STRICT_DYNAMIC in inherited:
-            return _ANY_WORKER
         if inherited is not None:
-            return tuple(filter(kind_of(name).knows, obeyed(inherited)))
+            any_worker = name == "worker_src" and STRICT_DYNAMIC in inherited
+            return _ANY_WORKER if any_worker else kind_of(name).inherited(inherited, beside)
     return None
 
 

@@ -133,14 +133,26 @@ def obeyed(sources: tuple[str, ...]) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of directive: the quoted words that mean something to it, and whether hashes do."""
+    """A kind of directive: the quoted words that mean something to it, and whether hashes do.
+
+    Attributes load nothing, so that no place means anything to theirs, and hashes only beside `'unsafe-hashes'`
+    (CSP 3 section 6.7.3.3).
+    """
 
     keywords: frozenset[str]
     hashes: bool = True
+    attributes: bool = False
 
     def knows(self, source: str) -> bool:
         """Whether a source means something to directives of this kind."""
-        return source in self.keywords or source[0] != "'" or (self.hashes and is_hash(source))
+        return source in self.keywords or (
+            self.hashes if is_hash(source) else not (self.attributes or source[0] == "'")
+        )
+
+    def inherited(self, sources: tuple[str, ...], beside: tuple[str, ...]) -> tuple[str, ...]:
+        """Return what a list says to a directive of this kind that is not there, and would have these beside it."""
+        hashed = UNSAFE_HASHES in (*sources, *beside) or not self.attributes
+        return tuple(source for source in obeyed(sources) if self.knows(source) and (hashed or not is_hash(source)))
 
     def check(self, written: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
         """Return the sources in the form they are sent in, each once, or raise the error that says what is wrong.
@@ -152,7 +164,7 @@ class Kind:
         problems = [problem for source in sources for problem in _of_one(source, self)]
         if problems:
             raise PydanticCustomError("csp-source", "{problems}", {"problems": on_one_line(". ".join(problems))})
-        if problem := _of_all(sources):
+        if problem := _of_all(sources, self):
             raise PydanticCustomError("csp-sources", "{problem}", {"problem": problem})
         return sources
 
@@ -201,6 +213,8 @@ def _of_one(source: str, kind: Kind) -> Iterator[str]:
             f"{source!r} is no source: write one like https://cdn.example.com, *.example.com:8443 or data:, "
             "without query, fragment or user, and a name that is not ASCII as xn--…"
         )
+    elif not kind.knows(source):
+        yield f"{source} means nothing to this directive: attributes load nothing. Write 'unsafe-hashes', and hashes"
 
 
 def _is_host(source: str) -> bool:
@@ -223,7 +237,7 @@ def _of_hash(source: str, kind: Kind) -> Iterator[str]:
         yield f"{source} means nothing to this directive: hashes are for scripts and styles"
 
 
-def _of_all(sources: tuple[str, ...]) -> str:
+def _of_all(sources: tuple[str, ...], kind: Kind) -> str:
     """Say why sources that are right by themselves are wrong together."""
     if not sources:
         return "it is empty: write 'none' to allow nothing, or None (off) to leave the directive out"
@@ -237,6 +251,8 @@ def _of_all(sources: tuple[str, ...]) -> str:
             "'unsafe-inline' would take effect on every page that does not read its nonce, and on no other: "
             "take one of the two away"
         )
+    if hashed and kind.attributes and UNSAFE_HASHES not in sources:
+        return "a hash holds for attributes beside 'unsafe-hashes' only: put it there"
     return ""
 
 
@@ -246,7 +262,7 @@ _PLAIN_KIND: Final = Kind(_PLAIN, hashes=False)
 _DEFAULT_KIND: Final = Kind(_DEFAULT)
 _SCRIPT_KIND: Final = Kind(_SCRIPT)
 _STYLE_KIND: Final = Kind(_STYLE)
-_ATTRIBUTE_KIND: Final = Kind(_ATTRIBUTE)
+_ATTRIBUTE_KIND: Final = Kind(_ATTRIBUTE, attributes=True)
 _KINDS: Final = {"default": _DEFAULT_KIND, "script": _SCRIPT_KIND, "style": _STYLE_KIND}
 
 
