@@ -185,6 +185,7 @@ NOT_NAMED: dict[str, dict[str, Any]] = {
     "an endpoint that ends the directive": {"report_to": "csp;script-src"},
     "an endpoint that is a URL": {"report_to": "https://reports.example.com"},
     "an endpoint without name": {"report_to": ""},
+    "an endpoint that begins with a digit": {"report_to": "1csp"},
     "an endpoint with LF": {"report_to": "csp\n"},
     "reports to nowhere": {"report_uri": ""},
     "reports to a name": {"report_uri": "csp-reports"},
@@ -217,6 +218,14 @@ def test_a_name_that_is_none_stops_the_start_and_shows_one_that_is(fields: dict[
 def test_none_stands_alone_among_the_names_of_policies_too() -> None:
     """Trusted Types section 4.5.2: beside a name, `'none'` is ignored."""
     assert told({"trusted_types": [NONE, "dompurify"]})[0] == "csp-sources"
+
+
+@pytest.mark.parametrize("name", ["CSP-Endpoint", "Csp", "cspReports"])
+def test_an_endpoint_in_capitals_is_told_in_small_letters(name: str) -> None:
+    """Reporting-Endpoints is a dictionary, whose keys have no capitals (RFC 8941 section 3.1.2)."""
+    code, message = told({"report_to": name})
+    assert code == "csp-source"
+    assert message.endswith(f"write {name.lower()}")
 
 
 @pytest.mark.parametrize("name", ["report_uri", "require_trusted_types_for"])

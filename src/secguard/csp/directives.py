@@ -41,7 +41,7 @@ SandboxToken: TypeAlias = Literal[
 
 _POLICY_NAME: Final = re.compile(r"[A-Za-z0-9\-#=_/@.%]+|\*")  # Trusted Types section 4.5.2: tt-policy-name
 _QUOTED_NAMES: Final = frozenset({NONE, ALLOW_DUPLICATES})
-_ENDPOINT: Final = re.compile(r"[A-Za-z*][A-Za-z0-9_\-.*]*")  # RFC 8941 section 3.1.2: a key of Reporting-Endpoints
+_ENDPOINT: Final = re.compile(r"[a-z*][a-z0-9_\-.*]*")  # RFC 8941 section 3.1.2: a key of Reporting-Endpoints
 _REPORT_URI: Final = re.compile(r"(?:https?://|/)[A-Za-z0-9\-._~!$&'()*+=:@/?%\[\]]+")  # RFC 3986, less `;` and `,`
 
 
@@ -68,8 +68,11 @@ def _check_policy_names(names: tuple[str, ...]) -> tuple[str, ...]:
 
 def _check_endpoint(name: str) -> str:
     if not _ENDPOINT.fullmatch(name):
+        like = name.lower() if _ENDPOINT.fullmatch(name.lower()) else "one like csp-reports"
         raise PydanticCustomError(
-            "csp-source", "{name} is no name of an endpoint: write one like csp-reports", {"name": repr(name)}
+            "csp-source",
+            "{name} is no name of an endpoint, which are in small letters: write {like}",
+            {"name": repr(name), "like": like},
         )
     return name
 
