@@ -56,6 +56,7 @@ class CSPSettings(CSPFields):
     """
 
     rollout: Literal["enforce", "report"] = "enforce"
-    """`report` enforces the policy of `web` and reports what that of `strict` would block."""
+    """`report` enforces the policy of `web` and reports what that of `strict` would block. The profile `api` keeps its
+    own enforced, which is narrower than either."""
     rules: tuple[CSPRule, ...] = ()
     """Exceptions by path; of several that match, the most specific has the last word."""
