@@ -215,7 +215,7 @@ THEIRS: list[tuple[str, list[Line], bytes]] = [
 def test_a_policy_of_the_apps_own_stands_alone(
     headers: list[Line], expected: bytes, ask: Callable[[HTTPConnection], object] | None, status: int
 ) -> None:
-    """Several policies are each enforced (CSP 3 section 4.2): joined into one line they say the same."""
+    """Several policies are each enforced (CSP 3 section 8.1): joined into one line they say the same."""
     assert load(ask, headers=headers, status=status).header(ENFORCED) == expected
 
 

@@ -102,7 +102,7 @@ def _allows(policy: Policy, deed: Deed) -> bool:
         case Eval(wasm):
             return "'unsafe-eval'" in sources or (wasm and "'wasm-unsafe-eval'" in sources)
         case Fetch(directive, url) if directive == "worker-src" and name == "script-src":
-            return _allows_script(sources, Script(url, parsed=False))  # section 6.1.11.1
+            return _allows_script(sources, Script(url, parsed=False))  # section 6.7.1.1
         case Fetch(_, url):
             return any(_matches(urlsplit(url), source) for source in sources)
 

@@ -59,7 +59,7 @@ def test_hashes_are_for_scripts_and_styles(name: str) -> None:
 
 
 def test_a_text_is_hashed_as_browsers_do() -> None:
-    """The example of CSP 3 section 8.4."""
+    """The example of CSP 2 section 7.17.2."""
     assert HASH == "'sha256-qznLcsROx4GACP2dm0UCKCzCG+HiZ1guq6ZZDob/Tng='"
     assert hash_text("grüße") == hashed("sha256", "grüße".encode())
 

@@ -206,7 +206,11 @@ class Directives(Section):
         return below.model_copy(update={name: getattr(self, name) for name in self.model_fields_set})
 
     def rehearsed(self) -> Directives:
-        """Return what of these directives browsers take from a report-only policy (CSP 3 section 3.3)."""
+        """Return what of these directives browsers take from a report-only policy.
+
+        They ignore `sandbox` (CSP 3 section 6.3.2) and `upgrade-insecure-requests` (Upgrade Insecure Requests
+        section 3.1).
+        """
         return self.model_copy(update={"sandbox": None, "upgrade_insecure_requests": None})
 
     def lines(self, *, secure: bool, nonce: str | None) -> Iterator[str]:

@@ -45,7 +45,7 @@ class CSPPolicy(Policy):
     1. A page that reads no nonce gets headers that were ready at start, without one.
     2. A page that reads its nonce gets it in every list that asks for one, and is cached by its own browser at most.
     3. A 304 carries no policy that could hold a nonce: the stored response keeps the one it came with.
-    4. An app's own policy stands, and several of them stand together (CSP 3 section 4.2).
+    4. An app's own policy stands, and several of them stand together (CSP 3 section 8.1).
 
     Example:
         >>> policy = CSPPolicy(CSPSettings())
