@@ -27,9 +27,17 @@ def test_a_hash_is_of_one_of_three_kinds_in_either_alphabet(name: str, kind: str
     assert written(name, source) == source
 
 
+@pytest.mark.parametrize("kind", ["sha256", "sha384", "sha512"])
+def test_an_algorithm_has_no_letter_case_and_is_sent_in_small_letters(kind: str) -> None:
+    """CSP 3 section 6.7.3.3. The digest has one."""
+    source = hashed(kind)
+    assert written("script_src", source.replace("sha", "SHA"), source.replace("sha", "Sha")) == source
+
+
 SHA256 = hashed("sha256").strip("'")
 NO_HASHES: dict[str, tuple[str, str]] = {
     "without quotes": (SHA256, "in single quotes"),
+    "without quotes, in capitals": (f"SHA{SHA256[3:]}", "in single quotes"),
     "with one quote": (f"'{SHA256}", "in single quotes"),
     "of a kind that is broken": (hashed("sha1"), "is no hash"),
     "of a kind that is unknown": (f"'sha3-{SHA256[7:]}'", "is no hash"),

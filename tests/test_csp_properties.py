@@ -164,15 +164,17 @@ NAMES = [name for name in KINDS if name not in BEFORE]
 
 
 def as_sent(text: str, nonce: str | None) -> set[tuple[str, ...]]:
-    """What may become of a text that passes: itself, in small letters where it is a keyword, and the nonce."""
+    """What may become of a text that passes: itself, in small letters where it is a keyword or algorithm, the nonce."""
     if text.lower() == NONCE:
         return {(f"'nonce-{nonce}'" if nonce else NONE,)}
-    return {(text,), (text.lower(),)}
+    algorithm, dash, digest = text.partition("-")
+    return {(text,), (text.lower(),), (algorithm.lower() + dash + digest,)}
 
 
 @given(st.sampled_from(NAMES), texts)
 @example("img_src", "https://a.example/'nonce'")
 @example("script_src", "'SELF'")
+@example("script_src", HASH.replace("sha", "SHA"))
 @example("script_src", f"{HASH};script-src *")
 @example("style_src", "'nonce-None'")
 @example("style_src", "'sha256-\udcff'")

@@ -64,6 +64,7 @@ def test_a_source_that_is_right_is_sent_as_it_was_written(source: str) -> None:
 
 NO_SOURCE = "is no source"
 SEPARATED = "has a blank, ; or , in it"
+IPV6 = "is an IPv6 address, for which CSP has no word: write a name that leads there"
 QUOTED = "is no keyword: only keywords, nonces and hashes stand in quotes"
 ALL = "would be a host of that name: write * for any host"
 NOTHING = "would be a host of that name: write 'none' to allow nothing"
@@ -105,7 +106,11 @@ WRONG: dict[str, tuple[str, str]] = {
     "a port of six digits": ("example.com:123456", NO_SOURCE),
     "a port that is too high": ("example.com:65536", NO_SOURCE),
     "a host with a colon too many": ("example.com:", NO_SOURCE),
-    "an address of IPv6": ("https://[2001:db8::1]", NO_SOURCE),
+    "an address of IPv6": ("https://[2001:db8::1]", IPV6),
+    "an address of IPv6 with port and path": ("wss://[2001:DB8::1]:8443/socket", IPV6),
+    "an address of IPv6 without scheme": ("[::1]:8000", IPV6),
+    "an address of IPv6 without brackets": ("2001:db8::1", IPV6),
+    "an address of IPv6 that was cut short": ("https://[2001:db8::1", NO_SOURCE),
     "a path of two slashes": ("example.com//a", NO_SOURCE),
     "half a percent-encoding": ("example.com/%2", NO_SOURCE),
     "a name that is not ASCII": ("bücher.example", "a name that is not ASCII as xn--"),
@@ -139,6 +144,7 @@ WRONG: dict[str, tuple[str, str]] = {
     "one quote": ("'", QUOTED),
     "a host with a quote in front": ("'example.com", QUOTED),
     "a fixed nonce": ("'nonce-c2VjcmV0'", "the same for every response, so that an attacker knows it: write 'nonce'"),
+    "a fixed nonce in capitals": ("'NONCE-c2VjcmV0'", "write 'nonce'"),
     "an empty nonce": ("'nonce-'", "write 'nonce'"),
     "the nonce that was None": ("'nonce-None'", "write 'nonce'"),
     "a fixed nonce, unquoted": ("nonce-c2VjcmV0", "write 'nonce'"),

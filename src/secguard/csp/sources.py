@@ -31,10 +31,12 @@ AT_ANSWER: Final = object()
 """The context of a validation that a request brings about."""
 
 _HASH: Final = re.compile(r"'sha(256|384|512)-([A-Za-z0-9+/_\-]+={0,2})'")
+_ALGORITHMS: Final = frozenset({"'sha256", "'sha384", "'sha512"})
 _FILE: Final = re.compile(r"'hash:(.+)'", re.DOTALL)
 # In quotes whatever follows; without them only what could be meant, for a host may begin like that.
-_FIXED_NONCE: Final = re.compile(r"['\"]nonce-.*|nonce-[A-Za-z0-9+/_=\-]+", re.DOTALL)
-_HASHLIKE: Final = re.compile(r"['\"]sha\d*-.*|sha(?:256|384|512)-[A-Za-z0-9+/_=\-]+", re.DOTALL)
+_IN_ANY_CASE: Final = re.DOTALL | re.IGNORECASE | re.ASCII
+_FIXED_NONCE: Final = re.compile(r"['\"]nonce-.*|nonce-[a-z0-9+/_=\-]+", _IN_ANY_CASE)
+_HASHLIKE: Final = re.compile(r"['\"]sha\d*-.*|sha(?:256|384|512)-[a-z0-9+/_=\-]+", _IN_ANY_CASE)
 _SEPARATOR: Final = re.compile(r"[\s;,]")
 
 # host-part, port-part and path-part of CSP 3 section 2.3.1. `;` and `,` end a directive and a policy, wherever they
@@ -46,6 +48,7 @@ _HOST_SOURCE: Final = re.compile(
     r"(?::(?P<port>[0-9]{1,5}|\*))?"
     r"(?:/(?!/)(?:[A-Za-z0-9\-._~!$&'()*+=:@/]|%[0-9A-Fa-f]{2})*)?"
 )
+_IPV6: Final = re.compile(r"(?:[a-z][a-z0-9+.\-]*://)?(?:\[[0-9a-f:.]+\].*|[0-9a-f]*(?::[0-9a-f]*){2,})", _IN_ANY_CASE)
 # What would be a host of that name, and what to write in its place.
 _MEANT: Final = {
     **{scheme: f"{scheme}:" for scheme in "about blob data filesystem http https mediastream ws wss".split()},
@@ -170,9 +173,15 @@ class Kind:
 
 
 def _normal(source: str, *, reads: bool) -> str:
-    """Return a source with its keyword in lower case (they have none), or the hash of the file that it names."""
+    """Return a source with its keyword or algorithm in small letters, or the hash of the file that it names.
+
+    The strings of a grammar have no letter case (RFC 5234 section 2.3).
+    """
     if source.lower() in _KEYWORDS:
         return source.lower()
+    algorithm, dash, digest = source.partition("-")
+    if algorithm.lower() in _ALGORITHMS:
+        return algorithm.lower() + dash + digest
     if reads and (named := _FILE.fullmatch(source)):
         try:
             return hash_file(named[1])
@@ -208,6 +217,8 @@ def _of_one(source: str, kind: Kind) -> Iterator[str]:
         yield f"{source} is no keyword: only keywords, nonces and hashes stand in quotes"
     elif bare in _MEANT:
         yield f"{source} would be a host of that name: write {_MEANT[bare]}"
+    elif _IPV6.fullmatch(source):
+        yield f"{source!r} is an IPv6 address, for which CSP has no word: write a name that leads there"
     elif not (_SCHEME_SOURCE.fullmatch(source) or _is_host(source)):
         yield (
             f"{source!r} is no source: write one like https://cdn.example.com, *.example.com:8443 or data:, "
