@@ -2,9 +2,9 @@
 
 from secguard.csp.amendments import Amendments, csp
 from secguard.csp.directives import Directives
+from secguard.csp.hashes import hash_file, hash_text
 from secguard.csp.policy import CSPMiddleware, CSPPolicy
 from secguard.csp.settings import CSPFields, CSPRule, CSPSettings
-from secguard.csp.sources import hash_file, hash_text
 from secguard.csp.words import (
     ALLOW_DUPLICATES,
     BLOB,

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from hashlib import sha256
-from pathlib import Path
 from typing import Annotated, Final, TypeAlias
 
 from pydantic import AfterValidator, BeforeValidator, ValidationInfo
 from pydantic_core import PydanticCustomError
 
+from secguard.csp.hashes import hash_file, in_small_letters, is_hash, problem_of_hash
 from secguard.csp.words import (
     NONCE,
     NONE,
@@ -30,8 +27,6 @@ from secguard.events import on_one_line
 AT_ANSWER: Final = object()
 """The context of a validation that a request brings about."""
 
-_HASH: Final = re.compile(r"'sha(256|384|512)-([A-Za-z0-9+/_\-]+={0,2})'")
-_ALGORITHMS: Final = frozenset({"'sha256", "'sha384", "'sha512"})
 _FILE: Final = re.compile(r"'hash:(.+)'", re.DOTALL)
 # In quotes whatever follows; without them only what could be meant, for a host may begin like that.
 _IN_ANY_CASE: Final = re.DOTALL | re.IGNORECASE | re.ASCII
@@ -70,40 +65,6 @@ _DEFAULT: Final = _STYLE | {
 }
 _SCRIPT: Final = _DEFAULT | {STRICT_DYNAMIC}
 _KEYWORDS: Final = _SCRIPT
-
-
-def hash_text(text: str) -> str:
-    """Return the source that allows the inline script or style whose content is `text` (CSP 3 section 2.3.1).
-
-    Line ends count as LF, which is what browsers make of them before they look (HTML section 13.2.3.5).
-
-    Example:
-        >>> hash_text("alert('Hello, world.');")
-        "'sha256-qznLcsROx4GACP2dm0UCKCzCG+HiZ1guq6ZZDob/Tng='"
-    """
-    digest = sha256(text.replace("\r\n", "\n").replace("\r", "\n").encode()).digest()
-    return f"'sha256-{base64.b64encode(digest).decode()}'"
-
-
-def hash_file(path: str | Path) -> str:
-    """Return the source that allows an inline script or style with the content of a UTF-8 file; read at once.
-
-    In settings, `'hash:static/boot.js'` does the same: it is read at start, from the working directory.
-
-    Raises:
-        OSError: the file cannot be read.
-        ValueError: it is not UTF-8, or its path has a NUL in it.
-
-    Example:
-        >>> hash_file("static/boot.js")
-        "'sha256-qznLcsROx4GACP2dm0UCKCzCG+HiZ1guq6ZZDob/Tng='"
-    """
-    return hash_text(Path(path).read_bytes().decode())
-
-
-def is_hash(source: str) -> bool:
-    """Whether a source is a hash."""
-    return _HASH.fullmatch(source) is not None
 
 
 def without_nonce(sources: tuple[str, ...]) -> tuple[str, ...]:
@@ -179,9 +140,6 @@ def _normal(source: str, *, reads: bool) -> str:
     """
     if source.lower() in _KEYWORDS:
         return source.lower()
-    algorithm, dash, digest = source.partition("-")
-    if algorithm.lower() in _ALGORITHMS:
-        return algorithm.lower() + dash + digest
     if reads and (named := _FILE.fullmatch(source)):
         try:
             return hash_file(named[1])
@@ -192,7 +150,7 @@ def _normal(source: str, *, reads: bool) -> str:
                 "{path} cannot be read ({why}); it is looked for from the working directory",
                 {"path": repr(named[1]), "why": why},
             ) from None
-    return source
+    return in_small_letters(source)
 
 
 def _of_one(source: str, kind: Kind) -> Iterator[str]:
@@ -208,7 +166,10 @@ def _of_one(source: str, kind: Kind) -> Iterator[str]:
     elif _FIXED_NONCE.fullmatch(source):
         yield f"{source} is the same for every response, so that an attacker knows it: write 'nonce'"
     elif _HASHLIKE.fullmatch(source):
-        yield from _of_hash(source, kind)
+        if problem := problem_of_hash(source):
+            yield problem
+        elif not kind.knows(source):
+            yield f"{source} means nothing to this directive: hashes are for scripts and styles"
     elif _FILE.fullmatch(source):
         yield f"{source!r} is for scripts and styles, and for settings, which are read at start: hash_file() makes it"
     elif _SEPARATOR.search(source):
@@ -231,21 +192,6 @@ def _of_one(source: str, kind: Kind) -> Iterator[str]:
 def _is_host(source: str) -> bool:
     match = _HOST_SOURCE.fullmatch(source)
     return match is not None and int((match["port"] or "0").replace("*", "0")) < 65536
-
-
-def _of_hash(source: str, kind: Kind) -> Iterator[str]:
-    read = _HASH.fullmatch(source)
-    if read is None:
-        yield f"{source} is no hash: write one like 'sha256-…=', in single quotes, or let hash_text() make it"
-        return
-    try:
-        length = len(base64.b64decode(read[2].replace("-", "+").replace("_", "/")))
-    except binascii.Error:
-        length = 0
-    if length * 8 != int(read[1]):
-        yield f"{source} does not have the {int(read[1]) // 8} bytes of its kind: let hash_text() make it"
-    elif not kind.knows(source):
-        yield f"{source} means nothing to this directive: hashes are for scripts and styles"
 
 
 def _of_all(sources: tuple[str, ...], kind: Kind) -> str:
