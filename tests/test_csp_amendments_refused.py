@@ -13,7 +13,8 @@ from secguard.csp import NONCE, SELF, STRICT_DYNAMIC, UNSAFE_HASHES, UNSAFE_INLI
 from tests.csp_pages import ENFORCED, load, page
 from tests.helpers import Scope, attempt, drive, http_scope, plain
 from tests.test_csp_amendments import CDN, HASH, Change
-from tests.test_csp_sources import TOGETHER, WRONG
+from tests.test_csp_lists import TOGETHER
+from tests.test_csp_sources import WRONG
 
 
 def refused(change: Change, **options: Any) -> str:

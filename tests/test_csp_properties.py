@@ -52,7 +52,7 @@ def parsed(header: bytes) -> Policy:
 
 
 def makes_sense(name: str, sources: list[str]) -> bool:
-    """Whether the sources may stand together, which test_csp_sources.py has the table of."""
+    """Whether the sources may stand together, which test_csp_lists.py has the table of."""
     if name.endswith("_attr"):
         return HASH not in sources or UNSAFE_HASHES in sources
     anchored = NONCE in sources or HASH in sources
