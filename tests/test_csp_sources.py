@@ -1,4 +1,4 @@
-"""Sources: each kind right and wrong, each keyword in each kind of directive, and what goes with what."""
+"""Sources: each kind right and wrong, and each keyword in each kind of directive."""
 
 from __future__ import annotations
 
