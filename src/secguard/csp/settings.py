@@ -28,7 +28,16 @@ ReportOnly = Annotated[Directives, AfterValidator(_check_report_only)]
 
 
 class CSPFields(Section):
-    """What `csp` and each of its rules may set."""
+    """What `csp` and each of its rules may set: the enforced policy, and one that only reports.
+
+    Raises:
+        ValidationError: see `Directives`; and a report-only policy with what only an enforced one can hold
+            (`csp-report-only`).
+
+    Example:
+        >>> CSPFields(directives={"img_src": [SELF, DATA]}, report_only={"img_src": SELF}).report_only.img_src
+        ("'self'",)
+    """
 
     directives: Directives = Directives()
     """Laid over the profile's (in a rule: over the section's), directive by directive; `None` (`off`) deletes one."""
@@ -37,7 +46,15 @@ class CSPFields(Section):
 
 
 class CSPRule(CSPFields):
-    """A policy for some paths. What the rule sets takes the place of the section's."""
+    """A policy for some paths. What the rule sets takes the place of the section's.
+
+    Raises:
+        ValidationError: see `CSPFields`; and no path, or one that is no pattern (`path-pattern`).
+
+    Example:
+        >>> CSPRule(paths=["/map"], directives={"connect_src": "https://tiles.example.com"}).paths
+        ('/map',)
+    """
 
     paths: Annotated[tuple[PathPattern, ...], COMMAS, Field(min_length=1)]
     """Path patterns, compared with the path as routed."""
@@ -47,8 +64,7 @@ class CSPSettings(CSPFields):
     """Content-Security-Policy: what a page may load, run and talk to.
 
     Raises:
-        ValidationError: see `Directives`; and a report-only policy with what only an enforced one can hold
-            (`csp-report-only`).
+        ValidationError: see `CSPFields` and `CSPRule`.
 
     Example:
         >>> CSPSettings(directives={"script_src": [SELF, NONCE, "https://cdn.example.com"]}).directives.script_src
