@@ -110,7 +110,6 @@ REFUSED: dict[str, tuple[Change, str]] = {
     "a yes to add": (lambda policy: policy.add(upgrade_insecure_requests=True), "replace"),  # type: ignore[arg-type]
     "a word to add": (lambda policy: policy.add(webrtc="'block'"), "replace"),
     "an endpoint to add": (lambda policy: policy.add(report_to="csp"), "replace"),
-    "what would take workers out of script_src": (lambda policy: policy.add(child_src=CDN), "frame_src or worker_src"),
 }
 
 
@@ -126,7 +125,7 @@ OF_WHICH: dict[str, tuple[dict[str, Any], Change, str]] = {
     "of the report-only policy alone": ({"report_only": {"style_src": [SELF, UNSAFE_INLINE]}},
         lambda policy: policy.add(style_src=NONCE), "report-only"),
     "of a report-only policy that lacks what is added to": (
-        {"directives": {"child_src": SELF}, "report_only": {"img_src": SELF}},
+        {"directives": {"child_src": SELF}, "report_only": {"default_src": SELF, "script_src": SELF}},
         lambda policy: policy.add(child_src=CDN), "report-only"),
 }  # fmt: skip
 
@@ -134,6 +133,13 @@ OF_WHICH: dict[str, tuple[dict[str, Any], Change, str]] = {
 @pytest.mark.parametrize(("options", "change", "kind"), OF_WHICH.values(), ids=OF_WHICH)
 def test_a_mistake_says_of_which_policy_it_is_one(options: dict[str, Any], change: Change, kind: str) -> None:
     assert refused(change, **options).endswith(f" (in the {kind} policy)")
+
+
+def test_no_child_src_takes_workers_out_of_script_src() -> None:
+    message = refused(lambda policy: policy.add(child_src=CDN), profile="strict")
+    assert message.startswith(
+        "child_src: workers would obey it, and script_src no longer: add to frame_src or worker_src"
+    )
 
 
 def test_a_mistake_is_told_even_where_there_is_nothing_to_widen() -> None:

@@ -146,15 +146,21 @@ def _widened(held: Directives, written: Mapping[str, Any]) -> Directives:
             raise ValueError(f"{name} is no list of sources to add to: replace() sets it")
         if added is None:
             raise ValueError(f"{name}: None adds nothing; drop() leaves a directive out")
-        if name == "child_src" and held.child_src is None:
-            raise ValueError("child_src: it would take workers out of script_src: add to frame_src or worker_src")
         several = added if isinstance(added, tuple) else (added,)
         base = _effective(held, name, several)
         if base is None:
             _checked({name: added})  # there is nothing to widen, but a mistake is one all the same
+        elif name == "child_src" and _workers_obey_scripts(held):
+            raise ValueError(
+                "child_src: workers would obey it, and script_src no longer: add to frame_src or worker_src"
+            )
         else:
             changes[name] = [source for source in (*base, *several) if source != NONE] or [NONE]
     return _checked(changes).over(held)
+
+
+def _workers_obey_scripts(held: Directives) -> bool:
+    return held.worker_src is None and held.child_src is None and held.script_src is not None
 
 
 def _check_obeyed(before: Directives, after: Directives, names: Iterable[str]) -> None:
