@@ -12,7 +12,7 @@ from starlette.requests import HTTPConnection
 from secguard.csp.directives import Directives, by_field
 from secguard.csp.sources import AT_ANSWER, kind_of, obeyed
 from secguard.csp.words import BLOB, DATA, NONE, STRICT_DYNAMIC
-from secguard.events import on_one_line
+from secguard.events import escape, on_one_line
 from secguard.policy import Exchange
 from secguard.policy.section import meant
 
@@ -202,5 +202,7 @@ def _told(error: ValidationError) -> Iterable[str]:
         name = str(told["loc"][0]) if told["loc"] else ""
         if told["type"] == "extra_forbidden":
             yield f"there is no directive {name}. {meant(name, Directives.model_fields, Directives.gone)}"
-        else:
+        elif told["type"].startswith("csp-"):
             yield f"{name}: {told['msg']}".removeprefix(": ")
+        else:
+            yield f"{name}: {escape(told['input'])} is not taken. {told['msg']}"
