@@ -179,6 +179,16 @@ def test_a_rule_changes_what_it_names_and_the_most_specific_has_the_last_word(
     assert (sent.header(REPORT_ONLY) is not None) is reports
 
 
+def test_a_pattern_for_another_path_gives_its_rule_no_weight_on_this_one() -> None:
+    rules = [
+        {"paths": ["/a/b"], "directives": {"img_src": "https://d.example.com"}},
+        {"paths": ["/a", "/z/y/x"], "directives": {"img_src": "https://c.example.com"}},
+    ]
+    for path, host in [("/a/b", "d"), ("/a/c", "c"), ("/z/y/x", "c")]:
+        sent = load(scope=http_scope(path), rules=rules)
+        assert only(sent.header(ENFORCED))["img-src"] == (f"https://{host}.example.com",)
+
+
 def test_a_rule_may_have_a_report_only_policy_of_its_own() -> None:
     rule = {"paths": ["/new"], "report_only": {"img_src": NONE}}
     assert load(scope=http_scope("/new"), rules=[rule]).header(REPORT_ONLY) == b"img-src 'none'"

@@ -219,6 +219,16 @@ class TestRules:
         assert headers.header(b"x-frame-options") is None
         assert headers.header(b"referrer-policy") == b"no-referrer"
 
+    @pytest.mark.parametrize(
+        ("path", "expected"), [("/a/b", "no-referrer"), ("/a/c", "same-origin"), ("/z/y/x", "same-origin")]
+    )
+    def test_a_pattern_for_another_path_gives_its_rule_no_weight_on_this_one(self, path: str, expected: str) -> None:
+        rules = [
+            {"paths": ["/a/b"], "referrer_policy": "no-referrer"},
+            {"paths": ["/a", "/z/y/x"], "referrer_policy": "same-origin"},
+        ]
+        assert header("referrer-policy", path=path, rules=rules) == expected
+
     def test_permissions_and_extra_headers_are_merged_by_name(self) -> None:
         rule = {"paths": ["/call"], "permissions_policy": {"camera": "self"}, "extra": {"x-b": "2"}}
         headers = sent(path="/call", extra={"x-a": "1"}, rules=[rule])

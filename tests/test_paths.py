@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 from starlette._utils import get_route_path
 
-from secguard._paths import PathPattern, PathRules, possible_paths, routed_path, specificity
+from secguard._paths import PathPattern, PathRules, expression, possible_paths, routed_path, specificity
 
 PATTERN: TypeAdapter[str] = TypeAdapter(PathPattern)
 
@@ -48,14 +48,54 @@ def test_patterns_match_whole_segments(pattern: str, path: str, holds: bool) -> 
 
 
 def test_rules_tell_which_groups_hold_for_any_of_the_paths() -> None:
-    rules = PathRules([["/a", "/b"], ["/b/*"], [], ["/"]])
+    rules = PathRules([["/"], ["/a", "/b"], [], ["/b/*"]])
     assert rules.match(["/b/1"]) == (0, 1, 3)
-    assert rules.match(iter(["/x", "/a"])) == (0, 3)
+    assert rules.match(iter(["/x", "/a"])) == (0, 1)
     assert rules.match([]) == ()
 
 
-def test_no_groups_are_no_rules() -> None:
+LAST_WORD = {
+    "the pattern with more literal segments": ([["/a/b"], ["/a"]], "/a/b", (1, 0)),
+    "as many literal segments, and more at all": ([["/a/*"], ["/a"]], "/a/b", (1, 0)),
+    "a pattern that does not match counts for nothing": ([["/a/b"], ["/a", "/z/y/x"]], "/a/b", (1, 0)),
+    "a rule counts by the best of its patterns that match": ([["/a/b", "/"], ["/a"]], "/a/b", (1, 0)),
+    "and by a lesser one elsewhere": ([["/a/b", "/"], ["/a"]], "/a/c", (0, 1)),
+    "of two alike, the one written last": ([["/{x}/b"], ["/a/*"]], "/a/b", (0, 1)),
+    "of the same two the other way round, too": ([["/a/*"], ["/{x}/b"]], "/a/b", (0, 1)),
+}
+
+
+@pytest.mark.parametrize(("groups", "path", "matched"), LAST_WORD.values(), ids=LAST_WORD.keys())
+def test_the_last_word_goes_to(groups: list[list[str]], path: str, matched: tuple[int, ...]) -> None:
+    assert PathRules(groups).match([path]) == matched
+
+
+patterns = st.lists(st.sampled_from(["a", "b", "*", "{x}"]), max_size=3).map(lambda parts: "/" + "/".join(parts))
+paths = st.lists(st.sampled_from("ab"), max_size=4).map(lambda parts: "/" + "/".join(parts))
+
+
+@given(st.lists(st.lists(patterns, max_size=3), max_size=4), st.lists(paths, max_size=2))
+def test_groups_come_in_the_order_of_their_best_pattern_that_matches(groups: list[list[str]], tried: list[str]) -> None:
+    best = {
+        at: max(specificity(pattern) for pattern in holding)
+        for at, group in enumerate(groups)
+        if (holding := [pattern for pattern in group if PathRules([[pattern]]).match(tried)])
+    }
+    assert PathRules(groups).match(tried) == tuple(sorted(best, key=lambda at: (best[at], at)))
+
+
+@given(patterns, patterns, paths)
+def test_patterns_with_the_same_expression_match_the_same(one: str, other: str, path: str) -> None:
+    if expression(one) == expression(other):
+        assert PathRules([[one]]).match([path]) == PathRules([[other]]).match([path])
+        assert specificity(one) == specificity(other)
+    else:
+        assert one.replace("{x}", "*") != other.replace("{x}", "*")
+
+
+def test_without_patterns_there_are_no_rules() -> None:
     assert not PathRules(())
+    assert not PathRules([[]])
     assert PathRules([["/"]])
 
 

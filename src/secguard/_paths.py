@@ -6,12 +6,16 @@
    server's and the app's. An *exemption* looks only at the path as it will be routed, and holds for none where
    frameworks would disagree about that. Each errs to the safe side.
 4. What is compared is `scope["path"]`, percent-decoded once by the server, never a URL rebuilt from the Host header.
+5. Of several rules that hold, the one with the most specific pattern has the last word; what else a rule is for does
+   not count. Of rules that are as specific as each other, the one that was written last has it.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import Annotated, Final, TypeAlias
 
 from pydantic import AfterValidator
@@ -45,6 +49,7 @@ def check_pattern(pattern: str) -> str:
 PathPattern: TypeAlias = Annotated[str, AfterValidator(check_pattern)]
 
 Matched: TypeAlias = tuple[int, ...]
+"""Which rules hold, by their place in the section: the last has the last word."""
 
 
 def specificity(pattern: str) -> tuple[int, int]:
@@ -53,37 +58,43 @@ def specificity(pattern: str) -> tuple[int, int]:
     return sum(segment[0] not in "*{" for segment in segments), len(segments)
 
 
-def precedence(patterns: Iterable[str]) -> tuple[int, int]:
-    """Return the rank of a rule: that of its most specific pattern. Sorted by it, the last rule has the last word."""
-    return max(map(specificity, patterns))
-
-
 class PathRules:
-    """Several groups of path patterns, compiled once. `match` says which groups hold for a path.
+    """Several groups of path patterns, ranked and compiled once. `match` says which groups hold for a path.
 
     Example:
-        >>> rules = PathRules([["/admin", "/internal"], ["/users/{id}/keys"]])
+        >>> rules = PathRules([["/users/{id}/keys"], ["/users", "/admin/keys/new"]])
         >>> rules.match(["/users/7/keys/2"])
-        (1,)
+        (1, 0)
     """
 
-    __slots__ = ("_groups",)
+    __slots__ = ("_strongest_first",)
 
     def __init__(self, groups: Iterable[Sequence[str]]) -> None:
-        self._groups = tuple(
-            re.compile("|".join(_expression(pattern) for pattern in group) or r"(?!)") for group in groups
+        ranked = sorted(
+            ((specificity(pattern), at, expression(pattern)) for at, group in enumerate(groups) for pattern in group),
+            reverse=True,
+        )
+        # Patterns of one group that rank alike are tried in one go.
+        self._strongest_first = tuple(
+            (at, re.compile("|".join(written for *_, written in alike)).match)
+            for (_, at), alike in groupby(ranked, key=itemgetter(0, 1))
         )
 
     def __bool__(self) -> bool:
-        return bool(self._groups)
+        return bool(self._strongest_first)
 
     def match(self, paths: Iterable[str]) -> Matched:
-        """Return the indices of the groups that hold for any of `paths`, in order."""
+        """Return the indices of the groups that hold for any of `paths`: the last has the last word."""
         paths = tuple(paths)
-        return tuple(at for at, group in enumerate(self._groups) if any(group.match(path) for path in paths))
+        held: list[int] = []
+        for at, match in self._strongest_first:
+            if at not in held and any(map(match, paths)):
+                held.append(at)
+        return tuple(held[::-1])
 
 
-def _expression(pattern: str) -> str:
+def expression(pattern: str) -> str:
+    """Return the regular expression of a pattern: that of `/users/{id}` and that of `/users/*` are the same."""
     # `\Z`, not `$`: `$` also matches before a final newline.
     segments = [segment for segment in pattern.split("/") if segment]
     return "".join("/[^/]+" if segment[0] in "*{" else "/" + re.escape(segment) for segment in segments) + r"(?:/|\Z)"

@@ -11,7 +11,7 @@ from typing import Final, Unpack
 from starlette.types import ASGIApp
 
 from secguard._http import NO_STORE, Declared, Lines, finder, keep, keep_private
-from secguard._paths import Matched, PathRules, precedence
+from secguard._paths import Matched, PathRules
 from secguard.csp.amendments import AMENDED, Amendments, Policies
 from secguard.csp.directives import Directives
 from secguard.csp.header import Header, write
@@ -58,7 +58,7 @@ class CSPPolicy(Policy):
     def __init__(self, section: CSPSettings, context: Context | None = None) -> None:
         super().__init__(context)
         self.section = section
-        self._rules = sorted(section.rules, key=lambda rule: precedence(rule.paths))
+        self._rules = section.rules
         self.rules = PathRules(rule.paths for rule in self._rules)
         self.offers = MappingProxyType({"csp_nonce": _read_nonce, AMENDED: self._amendments})
         self._headers = lru_cache(maxsize=1024)(self._compile)

@@ -10,7 +10,7 @@ from typing import Any, Final, Unpack
 from starlette.types import ASGIApp
 
 from secguard._http import Declared, keep, override
-from secguard._paths import Matched, PathRules, precedence
+from secguard._paths import Matched, PathRules
 from secguard.guard import Guard
 from secguard.headers.permissions import permissions_policy
 from secguard.headers.removal import is_frame_option, removals
@@ -29,7 +29,7 @@ class HeadersPolicy(Policy):
     def __init__(self, section: HeadersSettings, context: Context | None = None) -> None:
         super().__init__(context)
         self.section = section.under(self.context.profile)
-        self._rules = sorted(self.section.rules, key=lambda rule: precedence(rule.paths))
+        self._rules = self.section.rules
         self.rules = PathRules(rule.paths for rule in self._rules)
 
     def declare(self, secure: bool, matched: Matched) -> Iterator[Declared]:
