@@ -11,6 +11,7 @@ from typing import Final
 
 from pydantic_core import ErrorDetails
 
+from secguard._paths import expression
 from secguard.csp import NONE, SELF, CSPFields, CSPRule, CSPSettings
 from secguard.headers import HeaderFields, HeaderRule, HeadersSettings
 
@@ -30,7 +31,9 @@ def agreed(
         csp = csp.model_copy(update={"directives": csp.directives.model_copy(update={"frame_ancestors": own})})
     elif not explicit:
         headers = headers.model_copy(update={"frame_options": _OPTIONS.get(ancestors or ())})
-    # Of rules that are as specific as each other the last has the last word: what somebody wrote comes last.
+    # Of rules that are as specific as each other the last has the last word. So that this is the same rule in both
+    # sections, those of `headers` stand behind those of `csp` in either: one that switches X-Frame-Options off, which
+    # says nothing of frame-ancestors, is obeyed there too.
     followed = [
         HeaderRule(paths=rule.paths, frame_options=_OPTIONS.get(rule.directives.frame_ancestors or ()))
         for rule in csp.rules
@@ -43,7 +46,7 @@ def agreed(
     ]
     return (
         headers.model_copy(update={"rules": (*followed, *headers.rules)}),
-        csp.model_copy(update={"rules": (*following, *csp.rules)}),
+        csp.model_copy(update={"rules": (*csp.rules, *following)}),
     )
 
 
@@ -53,7 +56,7 @@ def contradictions(headers: HeadersSettings, csp: CSPSettings, *, explicit: bool
         (("headers", "rules", at, "frame_options"), rule, other)
         for at, rule in enumerate(headers.rules)
         for other in csp.rules
-        if _says(rule) and not set(rule.paths).isdisjoint(other.paths)
+        if _says(rule) and not _matched(rule).isdisjoint(_matched(other))
     ]
     if explicit:
         pairs.insert(0, (("headers", "frame_options"), headers, csp))
@@ -66,6 +69,11 @@ def contradictions(headers: HeadersSettings, csp: CSPSettings, *, explicit: bool
                 "set csp.directives.frame_ancestors alone, and X-Frame-Options follows it"
             )
             yield ErrorDetails(type="frame-options", loc=loc, msg=message, input=option)
+
+
+def _matched(rule: HeaderRule | CSPRule) -> set[str]:
+    """Return what the patterns of a rule match, comparable however their segments are named."""
+    return {expression(pattern) for pattern in rule.paths}
 
 
 def _names(part: CSPFields) -> bool:
