@@ -136,6 +136,16 @@ WRONG_IN_CODE: list[tuple[str, dict[str, Any], str, str, str]] = [
     ("a mistyped section", {"heders": None}, "Settings(heders=...)", "unknown-field", "Did you mean headers?"),
     ("a mistyped field", {"toy": {"cuont": 1}}, "Settings(toy=...) field cuont", "unknown-field",
      "Did you mean count?"),
+    ("a mistyped field with a hyphen", {"toy": {"max-agee": 1}}, "Settings(toy=...) field max-agee", "unknown-field",
+     "Did you mean max_age?"),
+    ("a mistyped directive", {"csp": {"directives": {"img-srcs": ["x"]}}},
+     "Settings(csp=...) field directives.img-srcs", "unknown-field", "Did you mean img_src?"),
+    ("a directive in capitals", {"csp": {"directives": {"Script-Src": ["x"]}}},
+     "Settings(csp=...) field directives.Script-Src", "unknown-field", "Did you mean script_src?"),
+    ("an obsolete directive", {"csp": {"directives": {"plugin-types": ["x"]}}},
+     "Settings(csp=...) field directives.plugin-types", "unknown-field", "use object_src."),
+    ("a hyphen, and a wrong value", {"csp": {"directives": {"img-src": ["x y"]}}},
+     "Settings(csp=...) field directives.img-src", "csp-source", "has a blank"),
     ("pydantic-settings' own keywords", {"_env_prefix": "X"}, "Settings(_env_prefix=...)", "unknown-field",
      "There are:"),
     ("a value", {"toy": {"part": {"depth": "x"}}}, "Settings(toy=...) field part.depth", "invalid-value",
@@ -151,10 +161,10 @@ WRONG_IN_CODE: list[tuple[str, dict[str, Any], str, str, str]] = [
     ("no text", {"toy": {"label": 1}}, "Settings(toy=...) field label", "invalid-value", "Write text."),
     ("a name that is no text", {"toy": {"table": {1: []}}}, "Settings(toy=...) field table.1", "invalid-value",
      "Write text."),
-    ("a part of the wrong kind", {"toy": {"parts": {"A": 1}}}, "Settings(toy=...) field parts.a", "invalid-value",
+    ("a part of the wrong kind", {"toy": {"parts": {"A": 1}}}, "Settings(toy=...) field parts.A", "invalid-value",
      "a mapping or Part"),
     ("two names that are one", {"toy": {"table": {"X_Y": [], "x-y": []}}},
-     "Settings(toy=...) field table.x-y and Settings(toy=...) field table.x-y", "set-twice",
+     "Settings(toy=...) field table.X_Y and Settings(toy=...) field table.x-y", "set-twice",
      "Keep one"),
     ("two that disagree", {"toy": {"part": {"deep": True, "depth": 2}}},
      "Settings(toy=...) field part.deep, Settings(toy=...) field part.depth", "toy-shallow",
@@ -171,6 +181,12 @@ def test_a_wrong_keyword_is_named(code: dict[str, Any], where: str, kind: str, s
     found = problem(**code)
     assert (found.where, found.code) == (where, kind)
     assert said in found.message
+
+
+def test_an_unknown_name_is_told_as_it_was_written_with_its_value() -> None:
+    assert problem(csp={"directives": {"plugin-types": ["x"]}}).value == "['x']"
+    found = problem({"SECGUARD_CSP": '{"directives": {"plugin-types": ["x"]}}'})
+    assert (found.where, found.value) == ("SECGUARD_CSP.directives.plugin-types", "['x']")
 
 
 # ------------------------------------------------------------------------------------------------- contradictions

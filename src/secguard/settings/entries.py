@@ -8,14 +8,18 @@ from typing import TypeAlias
 
 from pydantic import BaseModel
 
-from secguard.settings.names import Path, canonical
+from secguard.settings.names import Path, canonical, underscored
 from secguard.settings.shape import ANYTHING, EMPTY, Shape
 from secguard.settings.sources import Origin
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A leaf that somebody set. `whole` is the path of the variable it was part of, and `written` its text."""
+    """A leaf that somebody set.
+
+    `spelled` is its path in the writer's own words, `whole` the path of the variable it was part of, and `written` the
+    text of that.
+    """
 
     path: Path
     spelled: Path
@@ -23,6 +27,12 @@ class Entry:
     origin: Origin
     whole: Path
     written: str | None = None
+
+    def given(self) -> Path:
+        """Return its path as pydantic takes it: fields by their names, what is in a mapping as it was written."""
+        return tuple(
+            part if part == underscored(name) else name for part, name in zip(self.path, self.spelled, strict=True)
+        )
 
 
 Entries: TypeAlias = list[Entry]
@@ -45,16 +55,14 @@ def spread(
     if isinstance(value, Mapping) and value and shape.group:
         fields = shape.fields()
         for name, inner in value.items():
-            underscored = name.replace("-", "_") if isinstance(name, str) else name
-            if underscored in fields:
-                name = underscored  # noqa: PLW2901 - a section takes names as headers spell them, too
-            part = name if name in fields or not shape.values else canonical(name)
-            own = shape.below(name) or ANYTHING
+            field = underscored(name)  # a section takes names as headers spell them, too
+            part = field if field in fields or not shape.values else canonical(name)
+            own = shape.below(part) or ANYTHING
             yield from spread((*path, part), (*spelled, name), inner, own, origin, variable)
     else:
         leaf = EMPTY if isinstance(value, Mapping) and shape.group else value
         whole, written = variable or (path, None)
-        yield Entry(path, spelled, leaf, origin or Origin("code", dotted(path)), whole, written)
+        yield Entry(path, spelled, leaf, origin or Origin("code", dotted(spelled)), whole, written)
 
 
 def leaves(path: Path, value: object) -> Iterator[Path]:

@@ -23,6 +23,11 @@ def canonical(name: Hashable) -> Hashable:
     return name.lower().replace("_", "-") if isinstance(name, str) else name
 
 
+def underscored(name: Hashable) -> Hashable:
+    """Return the name of a field that is written as a header's."""
+    return name.replace("-", "_") if isinstance(name, str) else name
+
+
 def locate(name: str, root: Shape) -> Path | None:
     """Return the path that a variable sets, or None where it sets nothing that exists."""
     path: Path = ()

@@ -57,7 +57,7 @@ class Reading:
         spelling: dict[Path, Hashable] = {}
         entries = [*self.leaves.values(), *(entry for path, entry in self.inner.items() if entry.path == path)]
         for entry in entries:
-            for end, name in enumerate(entry.spelled, 1):
+            for end, name in enumerate(entry.given(), 1):
                 spelling.setdefault(entry.path[:end], name)
         tree: dict[Any, Any] = {}
         for entry in entries:

@@ -121,7 +121,7 @@ def _without(value: str, message: str) -> str:
 
 
 def _where(entry: Entry, path: Path) -> str:
-    inner = path[len(entry.whole) :]
+    inner = (*entry.spelled, *path[len(entry.path) :])[len(entry.whole) :]
     tail = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in inner)
     return str(replace(entry.origin, name=entry.origin.name + tail))
 
