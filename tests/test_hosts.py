@@ -1,6 +1,6 @@
 """Allowed hosts."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 from hypothesis import given
@@ -21,7 +21,7 @@ from tests.helpers import EventLog, drive, exchange, http_scope, plain, websocke
 ALLOWED = ("example.com", "*.example.com", "app.test:8443", "*.ports.test:8443", "192.0.2.7", "[2001:DB8::1]", "a_b")
 
 
-def verdict(host: bytes | None, allowed: tuple[str, ...] = ALLOWED) -> Reply | None:
+def verdict(host: bytes | None, allowed: Sequence[str] = ALLOWED) -> Reply | None:
     answer = HostsPolicy(HostsSettings(allowed=allowed)).admit(exchange(host=host))
     assert answer is None or isinstance(answer, Reply)
     return answer

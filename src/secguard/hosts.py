@@ -20,7 +20,7 @@ from starlette.types import ASGIApp
 from secguard._http import DEFAULT_PORTS, Host, parse_host
 from secguard.guard import Guard
 from secguard.policy import Context, ContextOptions, Exchange, Policy, RefusingSection, Verdict
-from secguard.policy.section import COMMAS
+from secguard.policy.section import COMMAS, Several
 
 LOOPBACK: Final = ("localhost", "*.localhost", "127.0.0.1", "[::1]", "testserver")
 
@@ -87,7 +87,7 @@ class HostsSettings(RefusingSection):
         ('example.com', '*.example.com', '[::1]:8443')
     """
 
-    allowed: Annotated[tuple[Annotated[str, AfterValidator(_check_entry)], ...], COMMAS, Field(min_length=1)]
+    allowed: Annotated[Several[Annotated[str, AfterValidator(_check_entry)]], COMMAS, Field(min_length=1)]
     """Exact names, addresses, or `*.example.com` for the names below; each with a port where only that one will do."""
 
     @classmethod

@@ -20,7 +20,7 @@ from secguard._http import DEFAULT_PORTS
 from secguard._paths import PathPattern, PathRules
 from secguard.guard import Guard
 from secguard.policy import Context, ContextOptions, Exchange, Policy, RefusingSection, Verdict, parse_address
-from secguard.policy.section import COMMAS
+from secguard.policy.section import COMMAS, Several
 
 
 class HttpsSettings(RefusingSection):
@@ -35,7 +35,7 @@ class HttpsSettings(RefusingSection):
     """`auto` redirects what is proven plain; `always` redirects what is not proven https; `off` redirects nothing."""
     permanent: bool = False
     """Send 308 instead of 307. Neither may be kept by a cache."""
-    exempt_paths: Annotated[tuple[PathPattern, ...], COMMAS] = ("/.well-known/acme-challenge/",)
+    exempt_paths: Annotated[Several[PathPattern], COMMAS] = ("/.well-known/acme-challenge/",)
     """Paths, as they are routed, that stay reachable over plain http: health checks, ACME (RFC 8555 section 8.3)."""
 
 

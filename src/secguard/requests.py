@@ -22,7 +22,7 @@ from starlette.types import ASGIApp
 
 from secguard.guard import Guard
 from secguard.policy import Context, ContextOptions, Exchange, Policy, RefusingSection, Reply
-from secguard.policy.section import COMMAS
+from secguard.policy.section import COMMAS, Several
 
 _SINGLE: Final = frozenset({b"host", b"origin", b"content-length", b"content-type"})
 
@@ -76,7 +76,7 @@ class RequestsSettings(RefusingSection):
     """Header lines; 431 beyond (RFC 6585 section 5)."""
     max_header_size: int = Field(default=65536, ge=1)
     """Bytes of all header names and values together; 431 beyond."""
-    allow_repeated_headers: Annotated[tuple[str, ...], COMMAS, AfterValidator(_single_names)] = ()
+    allow_repeated_headers: Annotated[Several[str], COMMAS, AfterValidator(_single_names)] = ()
     """Lines, of those that must be single, that may come twice."""
     allow_length_with_transfer_encoding: bool = False
     """Let Content-Length stand beside Transfer-Encoding: request smuggling."""

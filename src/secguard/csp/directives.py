@@ -21,6 +21,7 @@ from secguard.csp.sources import (
 )
 from secguard.csp.words import ALLOW_DUPLICATES, NONCE, NONE
 from secguard.policy import Section
+from secguard.policy.section import Several
 
 SandboxToken: TypeAlias = Literal[
     "allow-downloads",
@@ -101,13 +102,13 @@ _UNIQUE: Final = AfterValidator(_unique)
 
 Endpoint: TypeAlias = Annotated[str, AfterValidator(_check_endpoint)]
 ReportUris: TypeAlias = Annotated[
-    tuple[Annotated[str, AfterValidator(_check_report_uri)], ...], ONE_OR_SEVERAL, _SOME, _UNIQUE
+    Several[Annotated[str, AfterValidator(_check_report_uri)]], ONE_OR_SEVERAL, _SOME, _UNIQUE
 ]
-PolicyNames: TypeAlias = Annotated[tuple[str, ...], ONE_OR_SEVERAL, _UNIQUE, AfterValidator(_check_policy_names)]
-Sandbox: TypeAlias = Annotated[tuple[SandboxToken, ...], ONE_OR_SEVERAL, _UNIQUE]
+PolicyNames: TypeAlias = Annotated[Several[str], ONE_OR_SEVERAL, _UNIQUE, AfterValidator(_check_policy_names)]
+Sandbox: TypeAlias = Annotated[Several[SandboxToken], ONE_OR_SEVERAL, _UNIQUE]
 # These two have one word each, which cannot be mistaken for anything else, in quotes or not.
 Sinks: TypeAlias = Annotated[
-    tuple[Annotated[Literal["'script'"], BeforeValidator(_quoted)], ...], ONE_OR_SEVERAL, _SOME, _UNIQUE
+    Several[Annotated[Literal["'script'"], BeforeValidator(_quoted)]], ONE_OR_SEVERAL, _SOME, _UNIQUE
 ]
 WebRTC: TypeAlias = Annotated[Literal["'allow'", "'block'"], BeforeValidator(_quoted)]
 

@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 from secguard._paths import PathPattern
 from secguard.csp.directives import Directives
 from secguard.policy import Section
-from secguard.policy.section import COMMAS
+from secguard.policy.section import COMMAS, Several
 
 
 def _check_report_only(directives: Directives) -> Directives:
@@ -35,8 +35,8 @@ class CSPFields(Section):
             (`csp-report-only`).
 
     Example:
-        >>> CSPFields(directives={"img_src": [SELF, DATA]}, report_only={"img_src": SELF}).report_only.img_src
-        ("'self'",)
+        >>> CSPFields(report_only=Directives(img_src=[SELF, DATA])).report_only.img_src
+        ("'self'", 'data:')
     """
 
     directives: Directives = Directives()
@@ -52,11 +52,11 @@ class CSPRule(CSPFields):
         ValidationError: see `CSPFields`; and no path, or one that is no pattern (`path-pattern`).
 
     Example:
-        >>> CSPRule(paths=["/map"], directives={"connect_src": "https://tiles.example.com"}).paths
+        >>> CSPRule(paths=["/map"], directives=Directives(connect_src="https://tiles.example.com")).paths
         ('/map',)
     """
 
-    paths: Annotated[tuple[PathPattern, ...], COMMAS, Field(min_length=1)]
+    paths: Annotated[Several[PathPattern], COMMAS, Field(min_length=1)]
     """Path patterns, compared with the path as routed."""
 
 
@@ -67,12 +67,12 @@ class CSPSettings(CSPFields):
         ValidationError: see `CSPFields` and `CSPRule`.
 
     Example:
-        >>> CSPSettings(directives={"script_src": [SELF, NONCE, "https://cdn.example.com"]}).directives.script_src
-        ("'self'", "'nonce'", 'https://cdn.example.com')
+        >>> CSPSettings(directives=Directives(script_src=[SELF, NONCE])).directives.script_src
+        ("'self'", "'nonce'")
     """
 
     rollout: Literal["enforce", "report"] = "enforce"
     """`report` enforces the policy of `web` and reports what that of `strict` would block. The profile `api` keeps its
     own enforced, which is narrower than either."""
-    rules: tuple[CSPRule, ...] = ()
+    rules: Several[CSPRule] = ()
     """Exceptions by path; of several that match, the most specific has the last word."""

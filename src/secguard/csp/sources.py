@@ -23,6 +23,7 @@ from secguard.csp.words import (
     WASM_UNSAFE_EVAL,
 )
 from secguard.events import on_one_line
+from secguard.policy.section import Several
 
 AT_ANSWER: Final = object()
 """The context of a validation that a request brings about."""
@@ -237,8 +238,8 @@ def _listed(value: object) -> object:
 
 ONE_OR_SEVERAL: Final = BeforeValidator(_listed)
 
-PlainSources: TypeAlias = Annotated[tuple[str, ...], ONE_OR_SEVERAL, AfterValidator(_PLAIN_KIND.check)]
-DefaultSources: TypeAlias = Annotated[tuple[str, ...], ONE_OR_SEVERAL, AfterValidator(_DEFAULT_KIND.check)]
-ScriptSources: TypeAlias = Annotated[tuple[str, ...], ONE_OR_SEVERAL, AfterValidator(_SCRIPT_KIND.check)]
-StyleSources: TypeAlias = Annotated[tuple[str, ...], ONE_OR_SEVERAL, AfterValidator(_STYLE_KIND.check)]
-AttributeSources: TypeAlias = Annotated[tuple[str, ...], ONE_OR_SEVERAL, AfterValidator(_ATTRIBUTE_KIND.check)]
+PlainSources: TypeAlias = Annotated[Several[str], ONE_OR_SEVERAL, AfterValidator(_PLAIN_KIND.check)]
+DefaultSources: TypeAlias = Annotated[Several[str], ONE_OR_SEVERAL, AfterValidator(_DEFAULT_KIND.check)]
+ScriptSources: TypeAlias = Annotated[Several[str], ONE_OR_SEVERAL, AfterValidator(_SCRIPT_KIND.check)]
+StyleSources: TypeAlias = Annotated[Several[str], ONE_OR_SEVERAL, AfterValidator(_STYLE_KIND.check)]
+AttributeSources: TypeAlias = Annotated[Several[str], ONE_OR_SEVERAL, AfterValidator(_ATTRIBUTE_KIND.check)]

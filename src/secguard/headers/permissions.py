@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Annotated, Final, TypeAlias
 
@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BeforeValidator
 from pydantic_core import PydanticCustomError
 
 from secguard.events import on_one_line
-from secguard.policy.section import split_commas
+from secguard.policy.section import Several, split_commas
 
 # The features of the W3C's registry and of Chromium. A name a browser does not know is a message in its console.
 FEATURES: Final = frozenset(
@@ -109,11 +109,11 @@ def _origins(items: tuple[str, ...] | None) -> tuple[str, ...] | None:
 
 
 Feature: TypeAlias = Annotated[str, AfterValidator(_feature)]
-Allowlist: TypeAlias = Annotated[tuple[str, ...] | None, BeforeValidator(_allowlist), AfterValidator(_origins)]
+Allowlist: TypeAlias = Annotated[Several[str] | None, BeforeValidator(_allowlist), AfterValidator(_origins)]
 PermissionsPolicy: TypeAlias = dict[Feature, Allowlist]
 
 
-def permissions_policy(allowlists: Mapping[str, tuple[str, ...] | None]) -> str:
+def permissions_policy(allowlists: Mapping[str, Sequence[str] | None]) -> str:
     """Write the header value, a dictionary of RFC 9651; features whose allowlist is None are left to the browser.
 
     Example:
@@ -123,7 +123,7 @@ def permissions_policy(allowlists: Mapping[str, tuple[str, ...] | None]) -> str:
     return ", ".join(f"{feature}={_members(allowed)}" for feature, allowed in allowlists.items() if allowed is not None)
 
 
-def _members(allowed: tuple[str, ...]) -> str:
+def _members(allowed: Sequence[str]) -> str:
     if "*" in allowed:
         return "*"
     return "(" + " ".join(item if item in {"self", "src"} else f'"{item}"' for item in allowed) + ")"

@@ -14,7 +14,7 @@ from secguard.events import on_one_line
 from secguard.headers.permissions import DENIED, IN_WRITING, PermissionsPolicy
 from secguard.headers.removal import WORDS
 from secguard.policy import Profile, Section
-from secguard.policy.section import COMMAS
+from secguard.policy.section import COMMAS, Several
 
 YEAR: Final = 365 * 24 * 60 * 60
 
@@ -116,7 +116,7 @@ class HeaderFields(Section):
     """X-Frame-Options: who may frame a page, for browsers without `frame-ancestors` (RFC 7034)."""
     content_type_options: Literal["nosniff"] | None = "nosniff"
     """X-Content-Type-Options: no guessing of types (Fetch section 3.6)."""
-    referrer_policy: Annotated[tuple[Referrer, ...], COMMAS] | None = ("strict-origin-when-cross-origin",)
+    referrer_policy: Annotated[Several[Referrer], COMMAS] | None = ("strict-origin-when-cross-origin",)
     """Referrer-Policy: of several, a browser obeys the last one it knows."""
     permissions_policy: PermissionsPolicy | None = Field(default_factory=dict)
     """Permissions-Policy, laid over the profile's by feature: `none`, `self`, `*` or origins; `off` leaves it alone."""
@@ -132,7 +132,7 @@ class HeaderFields(Section):
     """Origin-Agent-Cluster: a process and a heap of the origin's own (HTML section 7.1.2)."""
     cache_control: HeaderValue | None = None
     """Cache-Control, where the app sends none."""
-    remove: Annotated[tuple[HeaderName, ...], COMMAS] = tuple(WORDS)
+    remove: Annotated[Several[HeaderName], COMMAS] = tuple(WORDS)
     """Headers to take out: names, or `owasp` (version leaks) and `relics` (obsolete and harmful)."""
     extra: dict[HeaderName, HeaderValue] = Field(default_factory=dict)
     """Further headers for every response, which override the app's."""
@@ -161,7 +161,7 @@ class HeaderFields(Section):
 class HeaderRule(HeaderFields):
     """Headers for some paths. What the rule sets takes the place of the section's; mappings are merged by name."""
 
-    paths: Annotated[tuple[PathPattern, ...], COMMAS, Field(min_length=1)]
+    paths: Annotated[Several[PathPattern], COMMAS, Field(min_length=1)]
     """Path patterns, compared with the path as routed."""
 
 
@@ -169,12 +169,12 @@ class HeadersSettings(HeaderFields):
     """The response headers of every page, file and error.
 
     Example:
-        >>> popups = {"paths": ["/oauth"], "cross_origin_opener_policy": "unsafe-none"}
+        >>> popups = HeaderRule(paths=["/oauth"], cross_origin_opener_policy="unsafe-none")
         >>> HeadersSettings(frame_options="DENY", rules=[popups]).frame_options
         'DENY'
     """
 
-    rules: tuple[HeaderRule, ...] = ()
+    rules: Several[HeaderRule] = ()
     """Exceptions by path; of several that match, the most specific has the last word."""
 
     profiles: ClassVar[Mapping[Profile, Mapping[str, Any]]] = {

@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
-from typing import Any, ClassVar, Final, Literal, Self, TypeAlias
+from types import GenericAlias
+from typing import Annotated, Any, ClassVar, Final, Literal, Self, TypeAlias, TypeVar, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, GetCoreSchemaHandler
+from pydantic_core import CoreSchema
 
 Environment: TypeAlias = Literal["production", "development"]
 Profile: TypeAlias = Literal["web", "strict", "api"]
 Mode: TypeAlias = Literal["enforce", "report"]
+
+
+_T = TypeVar("_T")
+
+
+class _HeldAsTuple:
+    """Makes pydantic read a sequence as it reads a tuple."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return handler.generate_schema(GenericAlias(tuple, (*get_args(source), ...)))
+
+
+# What a field of several items is declared as: type checkers take a list for it, and it holds a tuple, which is frozen.
+Several: TypeAlias = Annotated[Sequence[_T], _HeldAsTuple()]
 
 
 def split_commas(value: object) -> object:
@@ -18,7 +34,7 @@ def split_commas(value: object) -> object:
     return [item.strip() for item in value.split(",")] if isinstance(value, str) else value
 
 
-# Lets `Annotated[tuple[str, ...], COMMAS]` be written "a, b" in code too, as it is in an environment variable.
+# Lets `Annotated[Several[str], COMMAS]` be written "a, b" in code too, as it is in an environment variable.
 COMMAS: Final = BeforeValidator(split_commas)
 
 

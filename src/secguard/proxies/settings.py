@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 
 from secguard._http import is_field_name
 from secguard.policy import Direct, Resolver, Section
-from secguard.policy.section import COMMAS
+from secguard.policy.section import COMMAS, Several
 from secguard.proxies.resolver import Notice, ProxyResolver
 
 UNIX: Final = "unix"
@@ -81,7 +81,7 @@ class ProxiesSettings(Section):
         'x-forwarded-proto'
     """
 
-    trusted: Annotated[tuple[Annotated[str, AfterValidator(_check_trusted)], ...], COMMAS] = ()
+    trusted: Annotated[Several[Annotated[str, AfterValidator(_check_trusted)]], COMMAS] = ()
     """Networks (CIDR) and addresses of the proxies; `unix` for whoever connects through a unix socket."""
     header: Literal["x-forwarded-for", "forwarded"] = "x-forwarded-for"
     """Where the addresses stand. The other one is not read."""
