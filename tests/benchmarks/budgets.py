@@ -69,9 +69,11 @@ def _rate(above: Case, below: Case) -> Callable[[Results], float | None]:
     return measure
 
 
-def _more(pair: Pair) -> Callable[[Results], float | None]:
+def _more(pair: Pair, than: Pair | None = None) -> Callable[[Results], float | None]:
     def measure(results: Results) -> float | None:
-        return spread(results.nonces[pair]).middle if pair in results.nonces else None
+        if pair not in results.nonces:
+            return None
+        return spread(results.nonces[pair]).middle - (spread(results.nonces[than]).middle if than else 0)
 
     return measure
 
@@ -97,6 +99,7 @@ BUDGETS = (
     ),
     Budget("over a socket: everything, times the usual stack", 3, _rate(cases.EVERYTHING, cases.STACK), at_least=True),
     Budget("microseconds that a page pays for its nonce, Starlette", 3, _more(cases.STARLETTE_PAIR)),
+    Budget("... of which are not Starlette's own", 3, _more(cases.STARLETTE_PAIR, cases.GIVEN_PAIR)),
     Budget("microseconds that a page pays for its nonce, bare ASGI", 3, _more(cases.ASGI_PAIR)),
     Budget("objects that a request leaves to the garbage collector", 0, _cycles),
 )

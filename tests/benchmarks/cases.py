@@ -85,8 +85,9 @@ GIVEN = Case("a given nonce", _given)
 GIVEN_READ = Case("a given nonce, read", _given, inner=nonce_app)
 STARLETTE_PAIR = Pair("secguard everything, a Starlette endpoint", EVERYTHING, NONCE)
 ASGI_PAIR = Pair("secguard everything, a bare ASGI endpoint", ASGI, ASGI_NONCE)
+GIVEN_PAIR = Pair("Starlette's own request.state", GIVEN, GIVEN_READ)
 PAIRS = (
-    Pair("Starlette's own request.state", GIVEN, GIVEN_READ),
+    GIVEN_PAIR,
     Pair("honest floor, a Starlette endpoint", FLOOR, FLOOR_NONCE),
     STARLETTE_PAIR,
     Pair("honest floor, a bare ASGI endpoint", FLOOR_ASGI, FLOOR_ASGI_NONCE),
