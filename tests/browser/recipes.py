@@ -109,7 +109,7 @@ class Row(NamedTuple):
     hidden: str = ""
     teal: str = ""
 
-    def look(self, page: Page, patience: float = 30_000) -> None:
+    def look(self, page: Page, patience: float | None = None) -> None:
         """Assert that it works. Not with wait_for_function: Playwright evaluates text there, which policies refuse."""
         from playwright.sync_api import expect
 

@@ -58,7 +58,7 @@ class CSPPolicy(Policy):
     def __init__(self, section: CSPSettings, context: Context | None = None) -> None:
         super().__init__(context)
         self.section = section
-        self._rules = section.rules
+        self._rules = section.rules  # at hand for `revise`: what a default of the class stands behind is slow to read
         self.rules = PathRules(rule.paths for rule in self._rules)
         self.offers = MappingProxyType({"csp_nonce": _read_nonce, AMENDED: self._amendments})
         self._headers = lru_cache(maxsize=1024)(self._compile)

@@ -62,7 +62,7 @@ class OfferingState(dict[str, Any]):
         dict.update(self, new)
         self._under.update(new)
 
-    def __ior__(self, other: Any) -> OfferingState:  # type: ignore[override,misc]
+    def __ior__(self, other: Any) -> OfferingState:  # type: ignore[override,misc]  # dict has overloads there
         self.update(other)
         return self
 

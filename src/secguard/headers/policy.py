@@ -29,14 +29,13 @@ class HeadersPolicy(Policy):
     def __init__(self, section: HeadersSettings, context: Context | None = None) -> None:
         super().__init__(context)
         self.section = section.under(self.context.profile)
-        self._rules = self.section.rules
-        self.rules = PathRules(rule.paths for rule in self._rules)
+        self.rules = PathRules(rule.paths for rule in self.section.rules)
 
     def declare(self, secure: bool, matched: Matched) -> Iterator[Declared]:
         """Yield the lines of every response, under the rules that hold for its path."""
         fields = self.section
         for at in matched:
-            fields = _under_rule(fields, self._rules[at])
+            fields = _under_rule(fields, self.section.rules[at])
         yield from removals(fields.remove)
         yield self._hsts(fields.hsts, secure)
         for way, name, value in _lines(fields):
