@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from http import HTTPStatus
 from typing import Annotated, Final, Self, Unpack
 
@@ -18,6 +17,7 @@ from pydantic_core import PydanticCustomError
 from starlette.types import ASGIApp
 
 from secguard._http import DEFAULT_PORTS, Host, parse_host
+from secguard._origins import ascii_form
 from secguard.guard import Guard
 from secguard.policy import Context, ContextOptions, Exchange, Policy, RefusingSection, Verdict
 from secguard.policy.section import COMMAS, Several
@@ -26,7 +26,6 @@ LOOPBACK: Final = ("localhost", "*.localhost", "127.0.0.1", "[::1]", "testserver
 
 _WILDCARD: Final = "*."
 _ADDRESS: Final = re.compile(r"[0-9.]+|\[.*")
-_SEPARATORS: Final = re.compile("[.\u3002\uff0e\uff61]")  # between labels: RFC 3490 section 3.1
 
 
 def _check_entry(entry: str) -> str:
@@ -51,7 +50,7 @@ def _clumsy(entry: str) -> str:
     if any(letter.isspace() for letter in entry):
         return "it has a blank in it: give each host an entry of its own"
     if not entry.isascii():
-        return f"browsers send its ASCII form (RFC 5890 section 2.3.2.1): write {_ascii_form(entry)}"
+        return f"browsers send its ASCII form (RFC 5890 section 2.3.2.1): write {ascii_form(entry)}"
     if "*" in entry.removeprefix(_WILDCARD):
         return "only *.example.com stands for several names" + (
             ", and to allow every host, switch the section off: SECGUARD_HOSTS=off" if entry == "*" else ""
@@ -68,12 +67,6 @@ def _pointless(wildcard: str, host: Host) -> str:
     if host.port in DEFAULT_PORTS:
         return f"clients leave the scheme's own port out (RFC 9110 section 4.2.3): write {wildcard}{host.name}"
     return ""
-
-
-def _ascii_form(entry: str) -> str:
-    """Return the entry with A-labels, as browsers make them: `ß` stays a letter of its own (UTS 46)."""
-    labels = _SEPARATORS.split(unicodedata.normalize("NFKC", entry.lower()))
-    return ".".join(label if label.isascii() else f"xn--{label.encode('punycode').decode()}" for label in labels)
 
 
 class HostsSettings(RefusingSection):

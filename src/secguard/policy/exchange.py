@@ -21,6 +21,9 @@ _NONCE_BYTES: Final = 16  # CSP 3 section 7.1: at least 128 bits
 
 T = TypeVar("T")
 
+Allowed: TypeAlias = Literal["exact", "pattern", "any"]
+"""How a CORS policy came to allow an origin: by its exact name, by a pattern, or because it allows all."""
+
 
 class lazy(Generic[T]):  # noqa: N801 - it reads as a decorator, as functools.cached_property does
     """A value computed on first read and kept on the instance: functools.cached_property without 3.11's lock."""
@@ -89,7 +92,8 @@ class Exchange:
     the Host header taken apart, and `tls` tells whether the scope says https or wss: both may be a proxy's and not the
     client's, which are `host` and `secure`. `status` is that of the answer, and None until it starts. `touched` tells
     that the endpoint has asked for something which changes the headers of its answer: the nonce, which `nonce_read` has
-    once somebody has read it, or what policies remember of that in `notes`, each under a key of its own.
+    once somebody has read it, or what policies remember of that in `notes`, each under a key of its own. `allowed` says how
+    the CORS policy of this path came to allow its Origin, and is None where it did not.
 
     Example:
         >>> scope = {"type": "http", "method": "GET", "path": "/", "headers": [(b"host", b"example.com")]}
@@ -116,11 +120,13 @@ class Exchange:
         self.status: int | None = None
         self.touched = False
         self.nonce_read: str | None = None
+        self.allowed: Allowed | None = None
         self.notes: Mapping[object, Any] = _NO_NOTES
         self._outer: Exchange | None = None
         # One of a Guard further out, which sees another path or scheme; not one of an app that has answered already.
         if outer is not None and outer.status is None:
             self._outer, self.touched, self.nonce_read = outer, outer.touched, outer.nonce_read
+            self.allowed = outer.allowed
 
     def speaks_for(self, scope: Scope, resolver: Resolver, app_root: str) -> bool:
         """Whether this is the Exchange that another Guard would make of `scope`.
@@ -254,6 +260,11 @@ class Exchange:
         if self.status is not None:
             raise _too_late()
         self.touched = True
+
+    @lazy
+    def memory(self) -> dict[object, Any]:
+        """What policies have to remember until the exchange is done, each under a key of its own: itself."""
+        return {}
 
     def note(self, key: object, value: object) -> None:
         """Remember something until the answer, which it will change.
