@@ -1,7 +1,7 @@
 """Origins, as browsers write them into the Origin header, and as people write them into settings.
 
-1. An origin is `scheme://host` or `scheme://host:port` (RFC 6454 section 6.2), in lower case, the scheme's own port left
-   out. Whatever else stands in an Origin header was not written by a browser, or is `null`: it equals nothing.
+1. An origin is `scheme://host` or `scheme://host:port` (RFC 6454 section 6.2), in lower case, without the scheme's own
+   port. Whatever else stands in an Origin header was not written by a browser, or is `null`: it equals nothing.
 2. An entry of the settings is held to the same form, at start: one that no browser could ever send is a mistake.
 3. `https://*.example.com` is a pattern, for every origin below that name. It is taken where a section says so.
 """

@@ -4,26 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from inspect import iscoroutinefunction
 from typing import Any, Final, Protocol, cast
 
 from starlette.applications import Starlette
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from secguard._http import Declared, compile_lines
 from secguard._paths import Matched
 from secguard.events import logger
 from secguard.guard.docs import serve_docs
+from secguard.guard.lifespan import living
 from secguard.guard.state import OfferingState
-from secguard.guard.traffic import Delivery, Hook, Plan, Steps, UnseenDelivery, WaitingDelivery, Watch
-from secguard.policy import Context, Direct, Exchange, Offers, Outcome, Policy, Reply, Verdict
+from secguard.guard.timing import within
+from secguard.guard.traffic import Delivery, Hook, Plan, Steps, UnseenDelivery, WaitingDelivery
+from secguard.guard.watch import Watch
+from secguard.policy import Context, Direct, Exchange, Offers, Outcome, Policy, Reply, TimeLimit, Verdict
 from secguard.policy.context import PLAIN_TEXT
 from secguard.policy.exchange import SECURE_SCHEMES
 
 _UNSEEN: Final = Exchange({"type": "http", "path": "/", "headers": []}, Direct())  # where no hook looks at the request
 _ERROR: Final = Reply(500, (PLAIN_TEXT,), b"Internal Server Error\n")
-_ENDS: Final = frozenset({"lifespan.startup.failed", "lifespan.shutdown.complete", "lifespan.shutdown.failed"})
 DEEPEST: Final = 32  # middlewares: one that answers to every attribute must not hold us
 
 
@@ -66,18 +68,24 @@ class Guard:
         self.context = _common_context(self.policies)
 
         self._admits = _hooks(self.policies, "admit")
+        self.foresights = _hooks(self.policies, "look_ahead")
+        self.patiences = _hooks(self.policies, "patience")
         self.watches = _hooks(self.policies, "on_receive")
+        self._limits = _hooks(self.policies, "limit")[::-1]
         self._dones = _hooks(self.policies, "done")[::-1]
-        self._lasting = [at for at, policy in enumerate(self.policies) if _overrides(policy, "open", "close")]
+        lasting = [policy for policy in self.policies if _overrides(policy, "open", "close")]
         edits = _hooks(self.policies, "finish") + _hooks(self.policies, "revise")
         self.offers: Offers = {name: make for policy in self.policies for name, make in policy.offers.items()}
 
+        self._living = living(app, lasting) if lasting else app
         self._everyone = len(self.policies)
         self._rooted = _rooted(app)
         self._resolver = self.context.resolver
         self._varies = any(policy.rules for policy in self.policies)
         self._selects = self._varies or self._resolver.trusts
-        self._looks = bool(self._admits or self.watches or self._dones or edits or self.offers or self._selects)
+        self._watches = bool(self.foresights or self.patiences or self.watches)
+        hooks = bool(self._admits or self._watches or self._limits or self._dones or edits)
+        self._looks = hooks or bool(self.offers) or self._selects
         waits = any(iscoroutinefunction(hook) for _, hook in edits)
         self._delivery = WaitingDelivery if waits else Delivery if self._looks else UnseenDelivery
         self._plans = lru_cache(maxsize=1024)(self._compile)
@@ -85,12 +93,13 @@ class Guard:
         self._plan_secure = self._plans(self._everyone, True)
 
         serve_docs(app, self.offers)
+        self.meet(app)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection scope."""
         kind = scope["type"]
         if kind != "http" and kind != "websocket":  # noqa: PLR1714 - faster than a tuple, and it is asked every time
-            await (self._live if kind == "lifespan" and self._lasting else self.app)(scope, receive, send)
+            await (self._living if kind == "lifespan" else self.app)(scope, receive, send)
             return
 
         if self._looks:
@@ -115,13 +124,18 @@ class Guard:
             for passed, admit in self._admits:
                 verdict = admit(exchange)
                 if verdict is not None and (reply := await self.settle(passed, exchange, verdict)) is not None:
+                    if reply.unfound and not exchange.unfound:
+                        scope = {**scope, **exchange.lose()}
+                        delivery.plan = self.select(exchange, self._everyone)
+                        continue
                     await delivery.answer(reply, self.select(exchange, passed), scope)
                     break
             else:
                 passed = self._everyone
-                if self.watches:
-                    receive = Watch(self, delivery, receive, scope).receive
-                await self.app(scope, receive, delivery.forward)
+                watch = Watch(self, delivery, receive, scope) if self._watches else None
+                if watch is None or not self.foresights or await watch.look_ahead():
+                    app = self._within_limits(delivery, scope) if self._limits else self.app
+                    await app(scope, watch.receive if watch else receive, delivery.forward)
         except BaseException as error:
             await self._fail(delivery, error, passed, scope)
             if not (delivery.refused and isinstance(error, Exception)):
@@ -129,6 +143,11 @@ class Guard:
         else:
             if self._dones:
                 await self._release(exchange, passed, Outcome(delivery.status))
+
+    def meet(self, app: object) -> None:
+        """Let the policies look at the app, now that it is put together."""
+        for _, meet in _hooks(self.policies, "meet"):
+            meet(app)
 
     def select(self, exchange: Exchange, outside: int) -> Plan:
         """Return the plan of a response that passes the `outside` outermost policies."""
@@ -153,6 +172,33 @@ class Guard:
         policy.context.emit(replace(reply.event, action="rehearsed") if policy.rehearses else reply.event)
         return None if policy.rehearses else reply
 
+    async def cut_short(self, delivery: Delivery, reply: Reply, at: int, scope: Scope) -> None:
+        """Refuse while the app is running: with the Reply, or by leaving what has been begun without an end."""
+        delivery.refused = True
+        if delivery.status is None or scope["type"] == "websocket":
+            await delivery.answer(reply, self.select(delivery.exchange, at), scope)
+        else:
+            delivery.close()  # too late for an answer: the server finds the response cut short
+
+    def _within_limits(self, delivery: Delivery, scope: Scope) -> ASGIApp:
+        """Return the app with the time limits that the policies set for this exchange."""
+        app = self.app
+        for at, ask in self._limits:
+            limit: TimeLimit | None = ask(delivery.exchange) if scope["type"] == "http" else None
+            if limit is not None:
+                app = within(limit.seconds, app, partial(self._overrun, delivery, limit, at, scope))
+        return app
+
+    async def _overrun(self, delivery: Delivery, limit: TimeLimit, at: int, scope: Scope) -> bool:
+        """Answer in the place of an app that takes too long, and say whether it is to be cancelled."""
+        reply = await self.settle(at, delivery.exchange, limit.reply(delivery.exchange))
+        if reply is not None and not delivery.refused:
+            try:
+                await self.cut_short(delivery, reply, at, scope)
+            except Exception:
+                logger.debug("the client was gone before the refusal could be told", exc_info=True)
+        return reply is not None
+
     async def _fail(self, delivery: Delivery, error: BaseException, passed: int, scope: Scope) -> None:
         """Answer for an app that raised before it did, and release what was taken."""
         outcome = Outcome(delivery.status, error)
@@ -174,41 +220,6 @@ class Guard:
                         await pending
                 except Exception:  # the response is out, and the other policies have something to release too
                     logger.exception("%s.done failed", type(self.policies[at]).__name__)
-
-    async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Open what the policies keep open before the app starts, and close it when the app has stopped."""
-        opened: list[Policy] = []
-        failed = False
-
-        async def close() -> None:
-            while opened:
-                await opened.pop().close()
-
-        async def receive_opening() -> Message:
-            nonlocal failed
-            message = await receive()
-            if message["type"] == "lifespan.startup":
-                try:
-                    for at in self._lasting:
-                        await self.policies[at].open()
-                        opened.append(self.policies[at])
-                except Exception as error:
-                    # An exception alone would tell the server that lifespan is not supported, and it would go on.
-                    failed = True
-                    await send({"type": "lifespan.startup.failed", "message": str(error)})
-                    raise
-            return message
-
-        async def send_closing(message: Message) -> None:
-            if message["type"] in _ENDS:
-                await close()  # before the server hears of it: it may stop the loop at once
-            if not failed:
-                await send(message)
-
-        try:
-            await self.app(scope, receive_opening, send_closing)
-        finally:
-            await close()
 
 
 def _from_environment() -> Configured:

@@ -39,6 +39,7 @@ def protect(app: AppType, settings: Configured | None = None) -> AppType:
 
     def build_middleware_stack(app: AppType) -> ASGIApp:
         serve_docs(app, guard.offers)  # now that everything is mounted
+        guard.meet(app)
         return unprotected.build_middleware_stack(app)
 
     # Of this object only, and of nothing inside it: instrumentors replace `build_middleware_stack`, take what it

@@ -1,17 +1,14 @@
-"""The two sides of one exchange: what the app sends, and what it receives."""
+"""The sending side of one exchange: what the app answers, or what is answered in its place."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import Final, TypeAlias
 
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Message, Scope, Send
 
 from secguard._http import Lines, Merge
 from secguard.policy import Exchange, Reply
-
-if TYPE_CHECKING:
-    from secguard.guard.core import Guard
 
 Hook: TypeAlias = Callable[[Exchange, Lines], Awaitable[None] | None]
 # What makes the headers of a response: a fresh list, then hooks that edit it, and what was declared outside each hook.
@@ -20,7 +17,6 @@ Plan: TypeAlias = tuple[Steps, Steps]  # for the usual response, and for one tha
 
 _NOT_MODIFIED: Final = 304
 _STARTS: Final = frozenset({"http.response.start", "websocket.accept", "websocket.http.response.start"})
-_ENDS: Final = frozenset({"http.disconnect", "websocket.disconnect"})
 
 
 class Delivery:
@@ -33,7 +29,7 @@ class Delivery:
         self.plan = plan
         self.send = send
         self.status: int | None = None
-        self.refused = False  # by a Watch, while the app was running
+        self.refused = False  # while the app was running
 
     # Not a coroutine function: it returns the awaitable of the server's own `send`, and saves a frame per message.
     def forward(self, message: Message) -> Awaitable[None]:
@@ -109,60 +105,6 @@ class WaitingDelivery(Delivery):
             message = {**message, "headers": headers}
             self.status = status
         await self.send(message)
-
-
-class Watch:
-    """The receiving side of one exchange, where a policy looks at what comes in.
-
-    A refusal is sent at once. From then on the app finds its client gone, and what it still sends goes nowhere.
-
-    An app may give up waiting for a message: Starlette's `is_disconnected` does, with every call. A message that has
-    come by then is kept for the next call, and the policy that was interrupted is asked again.
-    """
-
-    __slots__ = ("_delivery", "_guard", "_kept", "_receive", "_scope")
-
-    def __init__(self, guard: Guard, delivery: Delivery, receive: Receive, scope: Scope) -> None:
-        self._guard = guard
-        self._delivery = delivery
-        self._receive = receive
-        self._scope = scope
-        self._kept: tuple[Message, int] | None = None  # a message, and how many policies have seen it
-
-    async def receive(self) -> Message:
-        """Return the next message, or the news that the client is gone."""
-        guard, delivery = self._guard, self._delivery
-        if delivery.refused:
-            return self._gone()
-        kept, self._kept = self._kept, None
-        message, seen = kept or (await self._receive(), 0)
-        if message["type"] in _ENDS:
-            return message  # there is nothing left to refuse, and `done` will tell
-        try:
-            for at, look in guard.watches[seen:]:
-                verdict = look(delivery.exchange, message)
-                if verdict is not None and (reply := await guard.settle(at, delivery.exchange, verdict)) is not None:
-                    await self._refuse(reply, at)
-                    return self._gone()
-                seen += 1
-        except BaseException as error:
-            if not isinstance(error, Exception) and not delivery.refused:
-                self._kept = message, seen
-            raise
-        return message
-
-    async def _refuse(self, reply: Reply, at: int) -> None:
-        delivery = self._delivery
-        delivery.refused = True
-        if delivery.status is None or self._scope["type"] == "websocket":
-            await delivery.answer(reply, self._guard.select(delivery.exchange, at), self._scope)
-        else:
-            delivery.close()  # too late for an answer: the server finds the response cut short
-
-    def _gone(self) -> Message:
-        if self._scope["type"] == "http":
-            return {"type": "http.disconnect"}
-        return {"type": "websocket.disconnect", "code": 1006, "reason": ""}  # RFC 6455 section 7.1.5: no Close came
 
 
 async def _discard(message: Message) -> None:

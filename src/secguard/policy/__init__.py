@@ -9,17 +9,19 @@
 """
 
 from secguard.policy.context import Context, ContextOptions, Reply
-from secguard.policy.defence import Message, Offers, Outcome, Policy, Verdict
-from secguard.policy.exchange import Address, Direct, Exchange, Peer, Resolver, Scope, parse_address
+from secguard.policy.defence import Looker, Message, Offers, Outcome, Policy, TimeLimit, Verdict
+from secguard.policy.exchange import Address, Allowed, Direct, Exchange, Peer, Resolver, Scope, parse_address
 from secguard.policy.section import Environment, Mode, Profile, RefusingSection, Section
 
 __all__ = [
     "Address",
+    "Allowed",
     "Context",
     "ContextOptions",
     "Direct",
     "Environment",
     "Exchange",
+    "Looker",
     "Message",
     "Mode",
     "Offers",
@@ -32,6 +34,7 @@ __all__ = [
     "Resolver",
     "Scope",
     "Section",
+    "TimeLimit",
     "Verdict",
     "parse_address",
 ]

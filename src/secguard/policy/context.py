@@ -24,7 +24,8 @@ class Reply:
 
     `no-store` is set on every Reply that does not say otherwise, for CDNs keep a 308, 404, 405 or 410 without being
     asked (RFC 9110 section 15.1). A Reply with an `event` is a refusal: it can be rehearsed. `close_code` closes a
-    websocket that is already open (RFC 6455 section 7.4.1; 1008 is "policy violation").
+    websocket that is already open (RFC 6455 section 7.4.1; 1008 is "policy violation"). `unfound` lets the app answer
+    instead, as it does where it finds nothing; the Reply is what is sent where that is not possible.
 
     Example:
         >>> Reply(403).lines
@@ -38,6 +39,7 @@ class Reply:
     event: Event | None = None
     cacheable: bool = False
     close_code: int = 1008
+    unfound: bool = False
 
     @property
     def lines(self) -> tuple[Line, ...]:

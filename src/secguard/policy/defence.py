@@ -17,7 +17,17 @@ Message: TypeAlias = MutableMapping[str, Any]
 Verdict: TypeAlias = Reply | None
 Offers: TypeAlias = Mapping[str, Callable[[Exchange], object]]
 
+Looker: TypeAlias = Callable[[Message], Verdict | bool]
+
 NO_RULES: Final = PathRules(())
+
+
+@dataclass(frozen=True, slots=True)
+class TimeLimit:
+    """A time in seconds, and what makes the Reply once it is over."""
+
+    seconds: float
+    reply: Callable[[Exchange], Reply]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +86,28 @@ class Policy:
 
         Where this awaits and the app stops waiting meanwhile, it is called again with the same message.
         """
+
+    def look_ahead(self, exchange: Exchange) -> Looker | None:
+        """Return what is to see the body before the app runs, or None where nobody needs to. For http only.
+
+        It is called with each message in turn, the client's leaving included, and returns False to see the next one,
+        True when it has seen enough, or a Reply. The app then receives the same messages, in order.
+        """
+
+    def patience(self, exchange: Exchange) -> TimeLimit | None:
+        """Return how long the app may wait for the next message; asked before each. A Reply ends the exchange.
+
+        On a websocket the time begins anew with whatever the app sends.
+        """
+
+    def limit(self, exchange: Exchange) -> TimeLimit | None:
+        """Return how long the app may take until its answer is complete. Then the Reply is sent, and the app cancelled.
+
+        Work that goes on after the answer, such as background tasks, is not cut short. Asked once, for http only.
+        """
+
+    def meet(self, app: object) -> None:
+        """Look at the app inside, once it is put together. It may be called again when there is more to see."""
 
     def done(self, exchange: Exchange, outcome: Outcome) -> Awaitable[None] | None:
         """Release what `admit` took."""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Mapping, MutableMapping
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from os import urandom
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, Generic, Literal, NamedTuple, Protocol, Self, TypeAlias, TypeVar, overload
+from typing import Any, Final, Literal, NamedTuple, Protocol, TypeAlias
+from urllib.parse import quote
 
 from secguard._http import Host, Line, parse_host
 from secguard._paths import possible_paths, routings
+from secguard.policy.lazy import lazy
 
 Address: TypeAlias = IPv4Address | IPv6Address
 Scope: TypeAlias = MutableMapping[str, Any]
@@ -19,34 +21,8 @@ SECURE_SCHEMES: Final = frozenset({"https", "wss"})
 _NO_NOTES: Final[Mapping[object, Any]] = MappingProxyType({})
 _NONCE_BYTES: Final = 16  # CSP 3 section 7.1: at least 128 bits
 
-T = TypeVar("T")
-
 Allowed: TypeAlias = Literal["exact", "pattern", "any"]
 """How a CORS policy came to allow an origin: by its exact name, by a pattern, or because it allows all."""
-
-
-class lazy(Generic[T]):  # noqa: N801 - it reads as a decorator, as functools.cached_property does
-    """A value computed on first read and kept on the instance: functools.cached_property without 3.11's lock."""
-
-    def __init__(self, compute: Callable[[Any], T]) -> None:
-        self.compute = compute
-        self.name = compute.__name__
-        self.__doc__ = compute.__doc__
-
-    @overload
-    def __get__(self, instance: None, owner: type) -> Self: ...
-    @overload
-    def __get__(self, instance: object, owner: type) -> T: ...
-    def __get__(self, instance: object | None, owner: type) -> Self | T:
-        if instance is None:
-            return self
-        value = self.compute(instance)
-        setattr(instance, self.name, value)
-        return value
-
-    if TYPE_CHECKING:  # an instance may set it beforehand: there is no `__set__` to keep it from that
-
-        def __set__(self, instance: object, value: T) -> None: ...
 
 
 class Peer(NamedTuple):
@@ -92,8 +68,8 @@ class Exchange:
     the Host header taken apart, and `tls` tells whether the scope says https or wss: both may be a proxy's and not the
     client's, which are `host` and `secure`. `status` is that of the answer, and None until it starts. `touched` tells
     that the endpoint has asked for something which changes the headers of its answer: the nonce, which `nonce_read` has
-    once somebody has read it, or what policies remember of that in `notes`, each under a key of its own. `allowed` says how
-    the CORS policy of this path came to allow its Origin, and is None where it did not.
+    once somebody has read it, or what policies remember of that in `notes`, each under a key of its own. `allowed` says
+    how the CORS policy of this path came to allow its Origin, and is None where it did not.
 
     Example:
         >>> scope = {"type": "http", "method": "GET", "path": "/", "headers": [(b"host", b"example.com")]}
@@ -118,6 +94,7 @@ class Exchange:
         self._app_root = app_root
         # Set here, for CPython 3.11 is slow to read and to set what a default of the class stands behind.
         self.status: int | None = None
+        self.unfound = False
         self.touched = False
         self.nonce_read: str | None = None
         self.allowed: Allowed | None = None
@@ -274,6 +251,21 @@ class Exchange:
         """
         self.touch()
         self.notes = {**self.notes, key: value}
+
+    def lose(self) -> Mapping[str, Any]:
+        """Become an exchange for a path that nobody serves, and return what changes in the scope.
+
+        The new path is random and stands where the other stood below the root path, so that the app answers as it does
+        to anybody who guesses.
+        """
+        root = self.prefix.rstrip("/")
+        path = (root if f"{self.path}/".startswith(f"{root}/") else "") + "/" + urandom(_NONCE_BYTES).hex()
+        changes = {"path": path, "raw_path": quote(path).encode()}
+        self._scope.update(changes)
+        self.path, self.unfound = path, True
+        for name in ("routed", "paths"):
+            self.__dict__.pop(name, None)
+        return changes
 
     def values(self, name: bytes) -> list[bytes]:
         """Return the values of all lines called `name`, in order."""

@@ -1,0 +1,120 @@
+"""The receiving side of one exchange."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable
+from operator import itemgetter
+from typing import TYPE_CHECKING, Final
+
+from anyio import CancelScope, current_time, move_on_after  # Starlette's own: it serves asyncio and trio alike
+from starlette.types import Message, Receive, Scope, Send
+
+from secguard.guard.traffic import Delivery
+from secguard.policy import Reply
+
+if TYPE_CHECKING:
+    from secguard.guard.core import Guard
+
+_ENDS: Final = frozenset({"http.disconnect", "websocket.disconnect"})
+
+
+class Watch:
+    """The receiving side of one exchange, where a policy looks at what comes in, or at how long it takes to come.
+
+    A refusal is sent at once. From then on the app finds its client gone, and what it still sends goes nowhere.
+
+    An app may give up waiting for a message: Starlette's `is_disconnected` does, with every call. A message that has
+    come by then is kept for the next call, and the policy that was interrupted is asked again.
+    """
+
+    __slots__ = ("_delivery", "_guard", "_kept", "_pause", "_receive", "_scope", "_seconds")
+
+    def __init__(self, guard: Guard, delivery: Delivery, receive: Receive, scope: Scope) -> None:
+        self._guard = guard
+        self._delivery = delivery
+        self._receive = receive
+        self._scope = scope
+        self._kept: deque[tuple[Message, int]] = deque()  # messages, and how many policies have seen each
+        self._pause: CancelScope | None = None
+        if guard.patiences and scope["type"] == "websocket":
+            delivery.send = self._prolonging(delivery.send)
+
+    async def look_ahead(self) -> bool:
+        """Show the body to the policies that want to see it before the app does. Say whether the app may run."""
+        exchange = self._delivery.exchange
+        for at, hook in self._guard.foresights:
+            look, seen = hook(exchange) if self._scope["type"] == "http" else None, 0
+            while look is not None:
+                if seen == len(self._kept):
+                    if (message := await self._next()) is None:
+                        return False
+                    self._kept.append((message, 0))
+                message, _ = self._kept[seen]
+                seen += 1
+                enough = look(message)
+                if enough is True or not message.get("more_body"):
+                    look = None
+                if not isinstance(enough, bool) and (reply := await self._guard.settle(at, exchange, enough)):
+                    await self._refuse(reply, at)
+                    return False
+        return True
+
+    async def receive(self) -> Message:
+        """Return the next message, or the news that the client is gone."""
+        guard, delivery = self._guard, self._delivery
+        if delivery.refused:
+            return self._gone()
+        if self._kept:
+            message, seen = self._kept.popleft()
+        else:
+            seen, next_message = 0, await self._next()
+            if next_message is None:
+                return self._gone()
+            message = next_message
+        if message["type"] in _ENDS:
+            return message  # there is nothing left to refuse, and `done` will tell
+        try:
+            for at, look in guard.watches[seen:]:
+                verdict = look(delivery.exchange, message)
+                if verdict is not None and (reply := await guard.settle(at, delivery.exchange, verdict)) is not None:
+                    await self._refuse(reply, at)
+                    return self._gone()
+                seen += 1
+        except BaseException as error:
+            if not isinstance(error, Exception) and not delivery.refused:
+                self._kept.appendleft((message, seen))
+            raise
+        return message
+
+    async def _next(self) -> Message | None:
+        """Return what comes from the server, or None where somebody's patience ran out and the client was refused."""
+        exchange = self._delivery.exchange
+        limits = [(limit.seconds, at, limit) for at, ask in self._guard.patiences if (limit := ask(exchange))]
+        waited = 0.0
+        for self._seconds, at, limit in sorted(limits, key=itemgetter(0)):
+            with move_on_after(self._seconds - waited) as self._pause:
+                return await self._receive()
+            waited = self._seconds
+            if reply := await self._guard.settle(at, exchange, limit.reply(exchange)):
+                await self._refuse(reply, at)
+                return None
+        return await self._receive()
+
+    def _prolonging(self, send: Send) -> Send:
+        """Let what the app sends begin the time anew for which it may wait."""
+
+        def prolong(message: Message) -> Awaitable[None]:
+            if self._pause is not None:
+                self._pause.deadline = current_time() + self._seconds
+            return send(message)
+
+        return prolong
+
+    async def _refuse(self, reply: Reply, at: int) -> None:
+        await self._guard.cut_short(self._delivery, reply, at, self._scope)
+
+    def _gone(self) -> Message:
+        if self._scope["type"] == "http":
+            return {"type": "http.disconnect"}
+        return {"type": "websocket.disconnect", "code": 1006, "reason": ""}  # RFC 6455 section 7.1.5: no Close came
