@@ -126,8 +126,9 @@ class Guard:
                 if verdict is not None and (reply := await self.settle(passed, exchange, verdict)) is not None:
                     if reply.unfound and not exchange.unfound:
                         scope = {**scope, **exchange.lose()}
-                        delivery.plan = self.select(exchange, self._everyone)
-                        continue
+                        if await _awaited(admit(exchange)) is None:  # only here, and not everywhere
+                            delivery.plan = self.select(exchange, self._everyone)
+                            continue
                     await delivery.answer(reply, self.select(exchange, passed), scope)
                     break
             else:
@@ -165,7 +166,7 @@ class Guard:
 
     async def settle(self, at: int, exchange: Exchange, verdict: Verdict | Awaitable[Verdict]) -> Reply | None:
         """Await the verdict where it must be, tell of a refusal, and rehearse it where the mode says so."""
-        reply = verdict if isinstance(verdict, Reply) or verdict is None else await verdict
+        reply = await _awaited(verdict)
         if reply is None or reply.event is None:
             return reply
         policy = self.policies[at]
@@ -220,6 +221,10 @@ class Guard:
                         await pending
                 except Exception:  # the response is out, and the other policies have something to release too
                     logger.exception("%s.done failed", type(self.policies[at]).__name__)
+
+
+async def _awaited(verdict: Verdict | Awaitable[Verdict]) -> Verdict:
+    return verdict if isinstance(verdict, Reply) or verdict is None else await verdict
 
 
 def _from_environment() -> Configured:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable
+from itertools import count
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
@@ -11,7 +12,7 @@ from anyio import CancelScope, current_time, move_on_after  # Starlette's own: i
 from starlette.types import Message, Receive, Scope, Send
 
 from secguard.guard.traffic import Delivery
-from secguard.policy import Reply
+from secguard.policy import Looker, Reply
 
 if TYPE_CHECKING:
     from secguard.guard.core import Guard
@@ -42,23 +43,32 @@ class Watch:
 
     async def look_ahead(self) -> bool:
         """Show the body to the policies that want to see it before the app does. Say whether the app may run."""
-        exchange = self._delivery.exchange
-        for at, hook in self._guard.foresights:
-            look, seen = hook(exchange) if self._scope["type"] == "http" else None, 0
-            while look is not None:
-                if seen == len(self._kept):
-                    if (message := await self._next()) is None:
-                        return False
-                    self._kept.append((message, 0))
-                message, _ = self._kept[seen]
-                seen += 1
-                enough = look(message)
-                if enough is True or not message.get("more_body"):
-                    look = None
-                if not isinstance(enough, bool) and (reply := await self._guard.settle(at, exchange, enough)):
-                    await self._refuse(reply, at)
+        if self._scope["type"] == "http":
+            for at, hook in self._guard.foresights:
+                look = hook(self._delivery.exchange)
+                if look is not None and not await self._show(at, look):
                     return False
         return True
+
+    async def _show(self, at: int, look: Looker) -> bool:
+        """Show one message after the other, and keep them all for the app. Say whether nobody was refused."""
+        for seen in count():
+            if seen == len(self._kept):
+                new = await self._next()
+                if new is None:
+                    break
+                self._kept.append((new, 0))
+            message, _ = self._kept[seen]
+            enough = look(message)
+            if isinstance(enough, Reply):
+                reply = await self._guard.settle(at, self._delivery.exchange, enough)
+                if reply is None:
+                    return True
+                await self._refuse(reply, at)
+                break
+            if enough or not message.get("more_body"):
+                return True
+        return False
 
     async def receive(self) -> Message:
         """Return the next message, or the news that the client is gone."""

@@ -17,7 +17,7 @@ Message: TypeAlias = MutableMapping[str, Any]
 Verdict: TypeAlias = Reply | None
 Offers: TypeAlias = Mapping[str, Callable[[Exchange], object]]
 
-Looker: TypeAlias = Callable[[Message], Verdict | bool]
+Looker: TypeAlias = Callable[[Message], Reply | bool]
 
 NO_RULES: Final = PathRules(())
 
