@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable
-from itertools import count
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
@@ -52,23 +51,24 @@ class Watch:
 
     async def _show(self, at: int, look: Looker) -> bool:
         """Show one message after the other, and keep them all for the app. Say whether nobody was refused."""
-        for seen in count():
+        seen = 0
+        while True:
             if seen == len(self._kept):
                 new = await self._next()
                 if new is None:
-                    break
+                    return False
                 self._kept.append((new, 0))
             message, _ = self._kept[seen]
+            seen += 1
             enough = look(message)
             if isinstance(enough, Reply):
                 reply = await self._guard.settle(at, self._delivery.exchange, enough)
                 if reply is None:
                     return True
                 await self._refuse(reply, at)
-                break
+                return False
             if enough or not message.get("more_body"):
                 return True
-        return False
 
     async def receive(self) -> Message:
         """Return the next message, or the news that the client is gone."""
