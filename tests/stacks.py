@@ -19,6 +19,7 @@ from secguard._http import Declared, Lines, join, keep, override, remove
 from secguard._paths import PathRules
 from secguard.csp import NONCE, CSPPolicy, CSPSettings, csp
 from secguard.csp.amendments import AMENDED
+from secguard.csrf import CSRFPolicy, CSRFSettings
 from secguard.events import Event
 from secguard.headers import HeadersPolicy, HeadersSettings
 from secguard.hosts import HostsPolicy, HostsSettings
@@ -70,6 +71,12 @@ REAL: list[st.SearchStrategy[Recipe]] = [
         HostsSettings(allowed=("example.com", "*.org"), mode="report"),
     ),
     real(HttpsPolicy, HttpsSettings(), HttpsSettings(redirect="always", exempt_paths=("/admin",))),
+    real(
+        CSRFPolicy,
+        CSRFSettings(),
+        CSRFSettings(isolate=True, trusted_origins=("https://a.example",), dangerously_exempt_paths=("/admin",)),
+        CSRFSettings(require_origin=True, mode="report"),
+    ),
 ]
 
 
@@ -299,7 +306,12 @@ class Case:
 
 _bodies = st.lists(st.sampled_from((b"good", b"bad", b"bad1", b"bad2")), min_size=1, max_size=3)
 _request_lines = st.lists(
-    st.sampled_from(((b"x-refuse", b"1"), (b"x-refuse", b"2"), (b"x-raise", b"2"), (b"origin", b"https://a.example"))),
+    st.sampled_from(
+        (
+            *((b"x-refuse", b"1"), (b"x-refuse", b"2"), (b"x-raise", b"2")),
+            *((b"origin", b"https://a.example"), (b"sec-fetch-site", b"cross-site")),
+        )
+    ),
     max_size=2,
 )
 

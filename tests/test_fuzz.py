@@ -37,6 +37,7 @@ SECTIONS: Final[dict[str, Any]] = {
             {"paths": ["/"], "extra": {"X-Rule": "1"}},
         ],
     },
+    "csrf": {"trusted_origins": ["https://a.example"], "isolate": True, "dangerously_exempt_paths": ["/health"]},
 }
 ONCE: Final = (
     *(b"strict-transport-security", b"x-content-type-options", b"x-frame-options", b"referrer-policy", b"x-extra"),
@@ -108,12 +109,14 @@ def first_messages(scope: Scope) -> list[Message]:
 # --- by Hypothesis, which finds the smallest ---
 
 _names = st.sampled_from(
-    b"""host origin content-length content-type transfer-encoding sec-fetch-site sec-fetch-mode cookie forwarded te
-    x-forwarded-for x-forwarded-proto x-forwarded-host x-real-ip accept range connection upgrade expect via""".split()
+    b"""host origin content-length content-type transfer-encoding sec-fetch-site sec-fetch-mode sec-fetch-dest cookie
+    forwarded te x-forwarded-for x-forwarded-proto x-forwarded-host x-real-ip accept range connection upgrade expect
+    via""".split()
 ) | st.binary(min_size=1, max_size=9).map(bytes.lower)
 _values = st.binary(max_size=20) | st.sampled_from(
     b"""example.com example.com:443 [::1]:8443 a.example.org evil/ https http null 192.0.2.7,198.51.100.1 for=_x;; "
-    for="[2001:db8::1]:80";proto=https;host=x chunked 0 -1 max-age=0""".split()
+    for="[2001:db8::1]:80";proto=https;host=x chunked 0 -1 max-age=0 https://a.example http://example.com same-origin
+    same-site cross-site none navigate document""".split()
 )
 _lines = st.lists(st.tuples(_names, _values), max_size=9)
 _paths = st.one_of(

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from secguard.csp import CSPPolicy
+from secguard.csrf import CSRFPolicy
 from secguard.events import Event
 from secguard.headers import HeadersPolicy
 from secguard.hosts import HostsPolicy, HostsSettings
@@ -90,6 +91,7 @@ def test_defaults() -> None:
     assert made.requests
     assert made.https
     assert made.proxies
+    assert made.csrf
     assert made.toy == Toy()
 
 
@@ -343,11 +345,19 @@ def test_settings_are_made_in_less_than_30_ms() -> None:
 
 def test_policies_stand_in_the_one_order() -> None:
     made = Settings(_env_file=None, hosts={"allowed": ["example.com"]}).policies()
-    assert [type(policy) for policy in made] == [HeadersPolicy, CSPPolicy, RequestsPolicy, HostsPolicy, HttpsPolicy]
+    assert [type(policy) for policy in made] == [
+        HeadersPolicy,
+        CSPPolicy,
+        RequestsPolicy,
+        HostsPolicy,
+        HttpsPolicy,
+        CSRFPolicy,
+    ]
 
 
 def test_a_section_that_is_off_has_no_policy() -> None:
-    assert Settings(_env_file=None, headers=None, csp=None, https=None, requests=None, proxies=None).policies() == ()
+    off = dict.fromkeys(("headers", "csp", "https", "requests", "proxies", "csrf"))
+    assert Settings(_env_file=None, **off).policies() == ()
 
 
 def test_policies_share_one_context() -> None:

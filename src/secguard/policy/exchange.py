@@ -69,7 +69,7 @@ class Exchange:
     client's, which are `host` and `secure`. `status` is that of the answer, and None until it starts. `touched` tells
     that the endpoint has asked for something which changes the headers of its answer: the nonce, which `nonce_read` has
     once somebody has read it, or what policies remember of that in `notes`, each under a key of its own. `allowed` says
-    how the CORS policy of this path came to allow its Origin, and is None where it did not.
+    how the CORS policy of this path came to allow its Origin (`any` without one, too), and is None where it did not.
 
     Example:
         >>> scope = {"type": "http", "method": "GET", "path": "/", "headers": [(b"host", b"example.com")]}

@@ -11,6 +11,7 @@ from pydantic import Field, PrivateAttr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from secguard.csp import CSPPolicy, CSPSettings
+from secguard.csrf import CSRFPolicy, CSRFSettings
 from secguard.headers import HeadersPolicy, HeadersSettings
 from secguard.hosts import LOOPBACK, HostsPolicy, HostsSettings
 from secguard.https import HttpsPolicy, HttpsSettings
@@ -32,6 +33,7 @@ _OUTERMOST_FIRST: Final[tuple[tuple[str, _Make], ...]] = (
     ("requests", RequestsPolicy),
     ("hosts", HostsPolicy),
     ("https", HttpsPolicy),
+    ("csrf", CSRFPolicy),
 )
 
 _DEVELOPMENT: Final = (
@@ -89,6 +91,8 @@ class Settings(Readable):
     """When plain http is redirected."""
     proxies: ProxiesSettings | None = Field(default_factory=ProxiesSettings)
     """Whose word about the client is taken: nobody's, unless set."""
+    csrf: CSRFSettings | None = Field(default_factory=CSRFSettings)
+    """Which requests from elsewhere may change something."""
 
     _provenance: _Provenance = PrivateAttr(default_factory=_Provenance)
 
@@ -167,7 +171,7 @@ class Settings(Readable):
 
         Example:
             >>> [type(policy).__name__ for policy in Settings().policies()]
-            ['HeadersPolicy', 'RequestsPolicy', 'HttpsPolicy']
+            ['HeadersPolicy', 'CSPPolicy', 'RequestsPolicy', 'HttpsPolicy', 'CSRFPolicy']
         """
         context = self.context(**options)
         if context.development:
