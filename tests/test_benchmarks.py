@@ -28,7 +28,7 @@ from tests.benchmarks.cases import (
     Case,
     build,
 )
-from tests.benchmarks.hygiene import ADMITTED, REFUSED
+from tests.benchmarks.hygiene import ADMITTED, POSTED, REFUSED
 from tests.benchmarks.traffic import BROWSER, Line, Traffic, answer, headers_of
 from tests.serving import ROOT, clean_environment
 
@@ -182,6 +182,12 @@ def test_nonce_is_not_read_too_late(case: Case) -> None:
 def test_floor_and_guard_admit_the_same(traffic: Traffic) -> None:
     floor, guard = (answer(case.wrap(text_app()), traffic.scope()) for case in (FLOOR, EVERYTHING))
     assert floor[0]["status"] == guard[0]["status"] == 200
+
+
+@pytest.mark.parametrize("traffic", POSTED.values(), ids=POSTED)
+def test_floor_and_guard_let_the_app_answer_the_same_posts(traffic: Traffic) -> None:
+    floor, guard = (answer(case.wrap(text_app()), traffic.scope()) for case in (FLOOR, EVERYTHING))
+    assert floor[0]["status"] == guard[0]["status"] == 405
 
 
 @pytest.mark.parametrize("traffic", REFUSED.values(), ids=REFUSED)

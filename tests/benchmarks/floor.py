@@ -37,7 +37,13 @@ _TRACES: Final = re.compile(
     rb"|x-forwarded-.*"
 )
 _EXEMPT: Final = re.compile(r"/\.well-known/acme-challenge(?:/|\Z)")
-_REASONS: Final = {307: b"Temporary Redirect", 400: b"Bad Request", 431: b"Request Header Fields Too Large"}
+_SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+_REASONS: Final = {
+    307: b"Temporary Redirect",
+    400: b"Bad Request",
+    403: b"Forbidden",
+    431: b"Request Header Fields Too Large",
+}
 _ERROR: Final = b"Internal Server Error\n"
 
 _CSP: Final = b"content-security-policy"
@@ -86,7 +92,7 @@ class _State(dict[str, Any]):
 
 
 class HonestFloor:
-    """Headers, a policy with its nonce, request hygiene, the hosts of example.com, and the https redirect."""
+    """Headers, a policy with its nonce, request hygiene, the hosts of example.com, the https redirect, the origin."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -147,6 +153,7 @@ class HonestFloor:
             and path.isascii()
             and path.isprintable()
             and secure is self.serves_tls
+            and (scope.get("method") in _SAFE or fields.get(b"sec-fetch-site") == b"same-origin")
         ) and (reply := self.examine(scope, lines, fields, path, secure)):
             await _answer(scope, forward, *reply)
             return
@@ -184,6 +191,8 @@ class HonestFloor:
         elif self.serves_tls and straight and not _EXEMPT.match(path) and _is_from_afar(scope):
             target = quote(scope["raw_path"], safe="%:/[]@!$&'()*+,;=~") + "?" + scope["query_string"].decode()
             return 307, [(b"location", f"https://{name}{target}".encode())], _REASONS[307] + b"\n"
+        if scope.get("method") not in _SAFE and _acts_from_elsewhere(fields, name, secure):
+            return 403, [], _REASONS[403] + b"\n"
         return None
 
 
@@ -211,6 +220,18 @@ def _kept_private(headers: list[Line]) -> list[Line]:
     if kept == said:
         return headers
     return [*(line for line in headers if line[0].lower() != _CACHING), (_CACHING, b", ".join(kept))]
+
+
+def _acts_from_elsewhere(fields: dict[bytes, bytes], host: str | None, secure: bool) -> bool:
+    site, origin = fields.get(b"sec-fetch-site"), fields.get(b"origin")
+    if site is not None:
+        return site not in {b"same-origin", b"none"}
+    if origin is None:
+        return False
+    scheme, _, place = origin.decode("latin-1").partition("://")
+    name, _, port = (host or "").partition(":")
+    own = name if port in {"", {"https": "443", "http": "80"}.get(scheme)} else host
+    return place != own or scheme not in ({"https"} if secure else {"https", "http"})
 
 
 def _is_from_afar(scope: Scope) -> bool:

@@ -14,6 +14,11 @@ def naming(host: bytes) -> Traffic:
     return requesting((b"host", host), without=b"host")
 
 
+def posting(*more: Line) -> Traffic:
+    lines = [line for line in BROWSER_LINES if line[0] != b"sec-fetch-site"]
+    return Traffic(PATH, (*lines, *more), method="POST")
+
+
 ADMITTED = {
     "a browser": BROWSER,
     "over plain http": requesting(scheme="http"),
@@ -67,4 +72,15 @@ REFUSED = {
     "101 lines": requesting(*[(b"x-%d" % number, b"") for number in range(101 - len(BROWSER_LINES))]),
     "too many bytes": requesting((b"x-big", b"x" * 65536)),
     "too many bytes in many lines": requesting(*[(b"accept", b"x" * 1024)] * 64),
+    "a form of another site": posting((b"sec-fetch-site", b"cross-site"), (b"origin", b"https://evil.com")),
+    "a form of a sibling": posting((b"sec-fetch-site", b"same-site"), (b"origin", b"https://example.com")),
+    "a form of another site, in an old browser": posting((b"origin", b"https://evil.com")),
+    "a form of the plain http twin, in an old browser": posting((b"origin", b"http://www.example.com")),
+    "a form of nobody in particular, in an old browser": posting((b"origin", b"null")),
+}
+POSTED = {
+    "a form of ours": posting((b"sec-fetch-site", b"same-origin"), (b"origin", b"https://www.example.com")),
+    "a form sent again": posting((b"sec-fetch-site", b"none")),
+    "a form of ours, in an old browser": posting((b"origin", b"https://www.example.com")),
+    "no browser": posting(),
 }

@@ -52,6 +52,7 @@ class Traffic:
     lines: tuple[Line, ...] = BROWSER_LINES
     scheme: str = "https"
     client: str = "203.0.113.9"
+    method: str = "GET"
 
     @cached_property
     def _head(self) -> bytes:
@@ -75,7 +76,7 @@ class Traffic:
             "server": ("192.0.2.1", 443),
             "client": (self.client, 50000),
             "scheme": self.scheme,
-            "method": "GET",
+            "method": self.method,
             "root_path": "",
             "path": raw_path.decode(),
             "raw_path": raw_path,
@@ -92,7 +93,7 @@ class Traffic:
     def request(self) -> bytes:
         """The request as it goes over a socket."""
         lines = b"".join(b"%b: %b\r\n" % line for line in self.lines)
-        return b"GET %b?page=2 HTTP/1.1\r\n%b\r\n" % (self.path.encode(), lines)
+        return b"%b %b?page=2 HTTP/1.1\r\n%b\r\n" % (self.method.encode(), self.path.encode(), lines)
 
 
 BROWSER = Traffic()
