@@ -27,7 +27,7 @@ from secguard.policy import (
     Section,
     parse_address,
 )
-from secguard.policy.exchange import lazy
+from secguard.policy.lazy import lazy
 from tests.helpers import EventLog, clock, exchange, http_scope, websocket_scope
 
 # --- addresses ---
