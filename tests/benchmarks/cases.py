@@ -38,7 +38,7 @@ class Pair(NamedTuple):
 
 
 def _headers_only(app: Starlette) -> ASGIApp:
-    return Guard(app, Settings(requests=None, https=None, csp=None))
+    return Guard(app, Settings(requests=None, https=None, csp=None, csrf=None))
 
 
 def _everything(app: Starlette) -> ASGIApp:

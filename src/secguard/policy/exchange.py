@@ -63,6 +63,7 @@ class Exchange:
     """One request, http or websocket, as every policy sees it. Whatever takes work is done when first read.
 
     It is cached in the scope, where two Guards and the endpoint share it, and holds no reference back to the scope.
+    `kind` is `http` or `websocket`, and `method` that of the request: a handshake is a GET (RFC 6455 section 4.1).
     `lines` are the request's header lines as they came; `headers` is a mapping from name to value that holds the
     last line of each name, which is the only one where hygiene has passed and the name may not repeat. `named_host` is
     the Host header taken apart, and `tls` tells whether the scope says https or wss: both may be a proxy's and not the
@@ -83,6 +84,8 @@ class Exchange:
             lines = scope["headers"] = list(lines)
         self.lines: list[Line] = lines
         self.headers: dict[bytes, bytes] = dict(lines)
+        self.kind: Literal["http", "websocket"] = scope["type"]
+        self.method: str = scope.get("method", "GET")
         self.path: str = scope["path"]
         self.named_host: Host | None = parse_host(self.headers.get(b"host", b""))
         self.tls: bool = scope.get("scheme") in SECURE_SCHEMES
@@ -118,18 +121,6 @@ class Exchange:
             and self.lines is scope["headers"]
             and all(self._scope.get(name) == scope.get(name) for name in _IDENTITY)
         )
-
-    @property
-    def kind(self) -> Literal["http", "websocket"]:
-        """Which of the two this is."""
-        kind: Literal["http", "websocket"] = self._scope["type"]
-        return kind
-
-    @property
-    def method(self) -> str:
-        """The method. A websocket handshake is a GET (RFC 6455 section 4.1)."""
-        method: str = self._scope.get("method", "GET")
-        return method
 
     @property
     def root_path(self) -> str:
