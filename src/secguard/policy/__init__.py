@@ -8,6 +8,7 @@
    `done` runs for the policies whose `admit` let the request pass, innermost first, whatever became of it.
 """
 
+from secguard._keys import Keys
 from secguard.policy.context import Context, ContextOptions, Reply
 from secguard.policy.defence import Looker, Message, Offers, Outcome, Policy, TimeLimit, Verdict
 from secguard.policy.exchange import Address, Allowed, Direct, Exchange, Peer, Resolver, Scope, parse_address
@@ -21,6 +22,7 @@ __all__ = [
     "Direct",
     "Environment",
     "Exchange",
+    "Keys",
     "Looker",
     "Message",
     "Mode",

@@ -9,12 +9,14 @@ from http import HTTPStatus
 from typing import Final, TypedDict
 
 from secguard._http import NO_STORE, Line
+from secguard._keys import Keys
 from secguard.events import Action, Event, Sink, deliver, log_event
 from secguard.policy.exchange import Direct, Exchange, Resolver
 from secguard.policy.section import Environment, Mode, Profile
 
 PLAIN_TEXT: Final[Line] = (b"content-type", b"text/plain; charset=utf-8")
 _DIRECT: Final = Direct()
+_NO_KEYS: Final = Keys()
 _BODILESS: Final = frozenset({*range(100, 200), 204, 304})
 
 
@@ -63,6 +65,7 @@ class Context:
     environment: Environment = "production"
     profile: Profile = "web"
     mode: Mode = "enforce"
+    keys: Keys = _NO_KEYS
     resolver: Resolver = _DIRECT
     sinks: tuple[Sink, ...] = (log_event,)
     clock: Callable[[], float] = time.time
@@ -115,6 +118,7 @@ class ContextOptions(TypedDict, total=False):
     environment: Environment
     profile: Profile
     mode: Mode
+    keys: Keys
     resolver: Resolver
     sinks: tuple[Sink, ...]
     clock: Callable[[], float]

@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any, ClassVar, Final, TypeAlias, Unpack
+from typing import Annotated, Any, ClassVar, Final, TypeAlias, Unpack
 
-from pydantic import Field, PrivateAttr, ValidationError
+from pydantic import AfterValidator, Field, PrivateAttr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from secguard._keys import Keys, SecretKey, distinct
 from secguard.csp import CSPPolicy, CSPSettings
 from secguard.csrf import CSRFPolicy, CSRFSettings
 from secguard.headers import HeadersPolicy, HeadersSettings
 from secguard.hosts import LOOPBACK, HostsPolicy, HostsSettings
 from secguard.https import HttpsPolicy, HttpsSettings
 from secguard.policy import Context, ContextOptions, Environment, Mode, Policy, Profile, Section
+from secguard.policy.section import COMMAS, Several
 from secguard.proxies import ProxiesSettings
 from secguard.requests import RequestsPolicy, RequestsSettings
 from secguard.settings.errors import SettingsError, without_userinfo
@@ -79,6 +81,8 @@ class Settings(Readable):
     """`web` suits a site that exists, `strict` a new one, `api` what speaks JSON only."""
     mode: Mode = "enforce"
     """`report` lets through what any section would refuse, and only tells of it."""
+    secret_keys: Annotated[Several[SecretKey], COMMAS, AfterValidator(distinct)] = ()
+    """What keys are derived from: the first signs, and all verify. At least 32 characters each, drawn by lot."""
     headers: HeadersSettings | None = Field(default_factory=HeadersSettings)
     """The response headers."""
     csp: CSPSettings | None = Field(default_factory=CSPSettings)
@@ -155,6 +159,7 @@ class Settings(Readable):
         options.setdefault("environment", self.environment)
         options.setdefault("profile", self.profile)
         options.setdefault("mode", self.mode)
+        options.setdefault("keys", Keys(secret.get_secret_value() for secret in self.secret_keys))
         context = Context(**options)
 
         def notice(code: str, reason: str, **detail: object) -> None:

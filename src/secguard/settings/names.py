@@ -121,8 +121,11 @@ def _nearest(name: str, root: Shape, known: dict[str, Shape]) -> str | None:
     """Mend the name part by part, and where that fails take the known name that is nearest as a whole."""
     shape: Shape | None = root
     right = []
-    for part in name.removeprefix(PREFIX).lower().split(SEPARATOR):
+    parts = name.removeprefix(PREFIX).lower().split(SEPARATOR)
+    for part in parts:
         names = list(shape.fields()) if shape else []
+        if len(parts) == 1:
+            names.append(SECRETS_DIR.removeprefix(PREFIX).lower())  # which is no field
         close = get_close_matches(part, names, n=1)
         if not close and (shape is None or shape.values is None or not part):
             break
