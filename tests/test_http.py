@@ -14,6 +14,7 @@ from secguard._http import (
     How,
     append,
     compile_lines,
+    cookie_values,
     finder,
     is_field_name,
     is_field_value,
@@ -349,3 +350,26 @@ def test_no_shared_cache_keeps_a_private_response(name: bytes, values: list[byte
 )
 def test_a_name_is_found_in_any_letter_case(lines: list[Line], held: bool) -> None:
     assert finder(b"x-a", b"content-length")(lines) is held
+
+
+# --- cookies ---
+
+
+@pytest.mark.parametrize(
+    ("lines", "values"),
+    [
+        ([], []),
+        ([b"a=1"], [b"1"]),
+        ([b"b=2; a=1; c=3"], [b"1"]),
+        ([b"a=1;a=2", b"a=3"], [b"1", b"2", b"3"]),
+        ([b" a\t= 1 "], [b"1"]),
+        ([b"a=1=2"], [b"1=2"]),
+        ([b"a="], [b""]),
+        ([b"a"], []),
+        ([b"A=1; aa=2; =a"], []),
+        ([b"\xa0a=1; a\x0b=2; \x0ca=3; \na=4"], []),
+        ([b'a="1"'], [b'"1"']),
+    ],
+)
+def test_cookies_are_read_as_bytes(lines: list[bytes], values: list[bytes]) -> None:
+    assert cookie_values(lines, b"a") == values

@@ -184,6 +184,16 @@ def remove(lines: Lines, name: bytes) -> None:
     lines[:] = [line for line in lines if line[0].lower() != name]
 
 
+def cookie_values(lines: Iterable[bytes], name: bytes) -> list[bytes]:
+    """Return the value of each cookie of exactly this name, in order (RFC 6265 section 4.2.1).
+
+    Nothing but SP and HTAB is trimmed, and no case is folded: readers that take other blanks off as well let a sibling
+    site shadow a prefixed name.
+    """
+    pairs = [pair.partition(b"=") for line in lines for pair in line.split(b";")]
+    return [value.strip(b" \t") for own, equals, value in pairs if equals and own.strip(b" \t") == name]
+
+
 def _elements(value: bytes) -> list[bytes]:
     return [element for part in value.split(b",") if (element := part.strip(b" \t"))]
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Final, TypeAlias, Unpack
 
 from pydantic import AfterValidator, Field, PrivateAttr, ValidationError
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from secguard._keys import Keys, SecretKey, distinct
+from secguard._keys import REMEDY, Keys, SecretKey, distinct
 from secguard.csp import CSPPolicy, CSPSettings
 from secguard.csrf import CSRFPolicy, CSRFSettings
 from secguard.headers import HeadersPolicy, HeadersSettings
@@ -112,10 +113,16 @@ class Settings(Readable):
         if problems:
             raise SettingsError(problems)
         self._provenance = _Provenance(reading.origins(self), reading.shadowed)
+        if problems := translate(self._contradictions(), reading):
+            raise SettingsError(problems)
+
+    def _contradictions(self) -> Iterator[ErrorDetails]:
+        """Yield an error for each place where two sections, each of them right, do not go together."""
         if self.headers and self.csp:
-            told = contradictions(self.headers, self.csp, explicit=self._says("headers.frame_options"))
-            if problems := translate(told, reading):
-                raise SettingsError(problems)
+            yield from contradictions(self.headers, self.csp, explicit=self._says("headers.frame_options"))
+        if self.csrf and self.csrf.token and not self.secret_keys:
+            message = f"a token is signed, and there is no key: in SECGUARD_SECRET_KEYS, {REMEDY}"
+            yield ErrorDetails(type="csrf-token-keys", loc=("csrf", "token"), msg=message, input=self.csrf.token)
 
     @classmethod
     def settings_customise_sources(
