@@ -19,7 +19,7 @@ from secguard._http import Declared, Lines, join, keep, override, remove
 from secguard._paths import PathRules
 from secguard.csp import NONCE, CSPPolicy, CSPSettings, csp
 from secguard.csp.amendments import AMENDED
-from secguard.csrf import CSRFPolicy, CSRFSettings
+from secguard.csrf import CSRFPolicy, CSRFSettings, TokenSettings
 from secguard.events import Event
 from secguard.headers import HeadersPolicy, HeadersSettings
 from secguard.hosts import HostsPolicy, HostsSettings
@@ -76,6 +76,7 @@ REAL: list[st.SearchStrategy[Recipe]] = [
         CSRFSettings(),
         CSRFSettings(isolate=True, trusted_origins=("https://a.example",), dangerously_exempt_paths=("/admin",)),
         CSRFSettings(require_origin=True, mode="report"),
+        CSRFSettings(token=TokenSettings(paths=("/users",))),
     ),
 ]
 

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from starlette.types import ASGIApp
 
 from secguard import Guard
-from secguard.policy import Context, Mode
+from secguard.policy import Context, Keys, Mode
 from tests.helpers import EventLog, Message, Sent, clock, step_through
 from tests.stacks import Case, Recipe, cases, stacks
 
+KEYS = Keys(["Q5fO9kz1Vv0sHn3dTjYw7LxBc2RmGe8u"])
 FEW = 400
 STACKS = int(os.environ.get("RANDOM_STACKS", FEW))
 
@@ -39,14 +40,14 @@ def told(sent: Sent, log: EventLog) -> dict[str, Any]:
 
 def in_one_guard(case: Case, outer: list[Recipe], inner: list[Recipe], mode: Mode) -> dict[str, Any]:
     log = EventLog()
-    context = Context(sinks=(log,), mode=mode, clock=clock())
+    context = Context(sinks=(log,), mode=mode, clock=clock(), keys=KEYS)
     app = Guard(case.app, policies=[make(context) for make in outer + inner])
     return told(play(app, case), log)
 
 
 def in_two_guards(case: Case, outer: list[Recipe], inner: list[Recipe], mode: Mode) -> dict[str, Any]:
     log = EventLog()
-    context = Context(sinks=(log,), mode=mode, clock=clock())
+    context = Context(sinks=(log,), mode=mode, clock=clock(), keys=KEYS)
     within = Guard(case.app, policies=[make(context) for make in inner])
     return told(play(Guard(within, policies=[make(context) for make in outer]), case), log)
 
