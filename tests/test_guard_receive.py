@@ -326,3 +326,17 @@ def test_a_websocket_refused_before_it_is_open_is_denied(limit: Limit, denial: b
         assert (sent.status, sent.header(b"x-count")) == (413, b"1")
     else:
         assert sent.messages == [{"type": "websocket.close", "code": 1008, "reason": ""}]
+
+
+def test_guard_inside_one_that_has_refused_hardens_nothing_more(limit: Limit) -> None:
+    """What it would still do, such as writing to a store, is for an answer that nobody will get."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await PlainTextResponse("not heard")(scope, receive, send)
+
+    inside = Counter(limit.context)
+    guard = Guard(Guard(app, policies=[inside]), policies=[limit])
+    sent = drive(guard, http_scope(method="POST"), [{"type": "http.request", "body": b"x" * (TOO_LARGE + 1)}])
+    assert sent.status == 413
+    assert inside.count == 0

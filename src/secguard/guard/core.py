@@ -180,6 +180,7 @@ class Guard:
             await delivery.answer(reply, self.select(delivery.exchange, at), scope)
         else:
             delivery.close()  # too late for an answer: the server finds the response cut short
+        delivery.exchange.cut_short = True  # a Guard further in may still be heard, and has nothing left to harden
 
     def _within_limits(self, delivery: Delivery, scope: Scope) -> ASGIApp:
         """Return the app with the time limits that the policies set for this exchange."""

@@ -34,9 +34,9 @@ class Delivery:
     # Not a coroutine function: it returns the awaitable of the server's own `send`, and saves a frame per message.
     def forward(self, message: Message) -> Awaitable[None]:
         """Pass a message of the app on, its headers hardened where it starts a response."""
-        if message["type"] not in _STARTS or self.send is _discard:
-            return self.send(message)
         exchange = self.exchange
+        if message["type"] not in _STARTS or self.send is _discard or exchange.cut_short:
+            return self.send(message)
         self.status = exchange.status = status = message.get("status", 101)
         merge, steps = self.plan[exchange.touched or status == _NOT_MODIFIED]
         headers = merge(message.get("headers", ()))
@@ -91,7 +91,7 @@ class WaitingDelivery(Delivery):
 
     async def forward(self, message: Message) -> None:
         """Pass a message on, unless it starts a response and a refusal overtakes it while it waits."""
-        if message["type"] in _STARTS and self.send is not _discard:
+        if message["type"] in _STARTS and self.send is not _discard and not self.exchange.cut_short:
             status = self.exchange.status = message.get("status", 101)
             merge, steps = self.plan[self.exchange.touched or status == _NOT_MODIFIED]
             headers = merge(message.get("headers", ()))

@@ -67,7 +67,8 @@ class Exchange:
     `lines` are the request's header lines as they came; `headers` is a mapping from name to value that holds the
     last line of each name, which is the only one where hygiene has passed and the name may not repeat. `named_host` is
     the Host header taken apart, and `tls` tells whether the scope says https or wss: both may be a proxy's and not the
-    client's, which are `host` and `secure`. `status` is that of the answer, and None until it starts. `touched` tells
+    client's, which are `host` and `secure`. `status` is that of the answer, and None until it starts; `cut_short` tells
+    that somebody was refused while the app was running, `unfound` that the app is to find nothing. `touched` tells
     that the endpoint has asked for something which changes the headers of its answer: the nonce, which `nonce_read` has
     once somebody has read it, or what policies remember of that in `notes`, each under a key of its own. `allowed` says
     how the CORS policy of this path came to allow its Origin (`any` without one, too), and is None where it did not.
@@ -98,6 +99,7 @@ class Exchange:
         # Set here, for CPython 3.11 is slow to read and to set what a default of the class stands behind.
         self.status: int | None = None
         self.unfound = False
+        self.cut_short = False
         self.touched = False
         self.nonce_read: str | None = None
         self.allowed: Allowed | None = None
