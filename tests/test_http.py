@@ -9,9 +9,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from secguard._http import (
+    HOSTS,
     Declared,
     Host,
     How,
+    Memo,
     append,
     compile_lines,
     cookie_values,
@@ -373,3 +375,34 @@ def test_a_name_is_found_in_any_letter_case(lines: list[Line], held: bool) -> No
 )
 def test_cookies_are_read_as_bytes(lines: list[bytes], values: list[bytes]) -> None:
     assert cookie_values(lines, b"a") == values
+
+
+# --- Memo ---
+
+
+def test_memo_finds_once_and_forgets_all_when_full() -> None:
+    searched: list[bytes] = []
+
+    def find(value: bytes) -> int:
+        searched.append(value)
+        return len(value)
+
+    memo = Memo(find, most=2, longest=3)
+    assert [memo[b"a"], memo[b"bb"], memo[b"a"], memo[b"bb"]] == [1, 2, 1, 2]
+    assert searched == [b"a", b"bb"]
+    assert memo[b"ccc"] == 3
+    assert list(memo) == [b"ccc"]
+
+
+def test_memo_does_not_remember_what_is_too_long() -> None:
+    memo = Memo(len, most=2, longest=3)
+    assert [memo[b"long"], memo[b"long"]] == [4, 4]
+    assert list(memo) == []
+
+
+def test_flood_of_hosts_leaves_a_bounded_memory() -> None:
+    for number in range(3000):
+        assert parse_host(b"%d.example.com" % number) is not None
+        assert parse_host(b"a" * 64_000 + b"%d" % number) is None
+    assert len(HOSTS) <= 256
+    assert max(map(len, HOSTS)) < 300

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any, Final, Literal, NamedTuple, Protocol, TypeAlias
 from urllib.parse import quote
 
-from secguard._http import Host, Line, parse_host
+from secguard._http import HOSTS, Host, Line
 from secguard._paths import possible_paths, routings
 from secguard.policy.lazy import lazy
 
@@ -88,7 +88,7 @@ class Exchange:
         self.kind: Literal["http", "websocket"] = scope["type"]
         self.method: str = scope.get("method", "GET")
         self.path: str = scope["path"]
-        self.named_host: Host | None = parse_host(self.headers.get(b"host", b""))
+        self.named_host: Host | None = HOSTS[self.headers.get(b"host", b"")]
         self.tls: bool = scope.get("scheme") in SECURE_SCHEMES
         if not resolver.trusts:
             # Known already: nobody need be asked. Attributes hide the lazy ones below.
