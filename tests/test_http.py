@@ -229,7 +229,7 @@ def test_field_values_have_no_control_characters_and_no_outer_blanks(value: byte
     assert is_field_value(value) is valid
 
 
-HOSTS: dict[bytes, Host | None] = {
+HOST_VALUES: dict[bytes, Host | None] = {
     b"example.com": Host("example.com", None),
     b"EXAMPLE.com": Host("example.com", None),
     b"example.com.": Host("example.com", None),
@@ -282,7 +282,7 @@ HOSTS: dict[bytes, Host | None] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("value", "host"), HOSTS.items(), ids=repr)
+@pytest.mark.parametrize(("value", "host"), HOST_VALUES.items(), ids=repr)
 def test_host_is_a_name_or_an_address_and_a_port(value: bytes, host: Host | None) -> None:
     assert parse_host(value) == host
 
