@@ -70,6 +70,7 @@ class Guard:
         self._admits = _hooks(self.policies, "admit")
         self.foresights = _hooks(self.policies, "look_ahead")
         self.patiences = _hooks(self.policies, "patience")
+        self.waits = _hooks(self.policies, "on_wait")
         self.watches = _hooks(self.policies, "on_receive")
         self._limits = _hooks(self.policies, "limit")[::-1]
         self._dones = _hooks(self.policies, "done")[::-1]
@@ -83,7 +84,7 @@ class Guard:
         self._resolver = self.context.resolver
         self._varies = any(policy.rules for policy in self.policies)
         self._selects = self._varies or self._resolver.trusts
-        self._watches = bool(self.foresights or self.patiences or self.watches)
+        self._watches = bool(self.foresights or self.patiences or self.waits or self.watches)
         hooks = bool(self._admits or self._watches or self._limits or self._dones or edits)
         self._looks = hooks or bool(self.offers) or self._selects
         waits = any(iscoroutinefunction(hook) for _, hook in edits)
@@ -242,7 +243,8 @@ def _common_context(policies: Sequence[Policy]) -> Context:
 
 
 def _overrides(policy: Policy, *hooks: str) -> bool:
-    return any(getattr(type(policy), hook) is not getattr(Policy, hook) for hook in hooks)
+    needed = (hook for hook in hooks if hook not in policy.unneeded)
+    return any(getattr(type(policy), hook) is not getattr(Policy, hook) for hook in needed)
 
 
 def _hooks(policies: Sequence[Policy], hook: str) -> tuple[tuple[int, Callable[..., Any]], ...]:

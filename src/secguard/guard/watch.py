@@ -99,6 +99,18 @@ class Watch:
 
     async def _next(self) -> Message | None:
         """Return what comes from the server, or None where somebody's patience ran out and the client was refused."""
+        if not self._guard.waits:
+            return await self._within_patience()
+        message, began = None, current_time()
+        try:
+            message = await self._within_patience()
+        finally:
+            seconds = current_time() - began
+            for _, learn in self._guard.waits:
+                learn(self._delivery.exchange, seconds, message)
+        return message
+
+    async def _within_patience(self) -> Message | None:
         exchange = self._delivery.exchange
         limits = [(limit.seconds, at, limit) for at, ask in self._guard.patiences if (limit := ask(exchange))]
         waited = 0.0

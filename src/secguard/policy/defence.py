@@ -55,6 +55,8 @@ class Policy:
     """The path patterns that `declare` depends on. A rule applies to the path as routed."""
     offers: Offers = MappingProxyType({})
     """What endpoints find on `request.state`, by name, and how it is made when it is read."""
+    unneeded: frozenset[str] = frozenset()
+    """Hooks that its class overrides, and that its section has no use for: they are never called."""
 
     def __init__(self, context: Context | None = None) -> None:
         self.context = context or Context()
@@ -98,6 +100,12 @@ class Policy:
         """Return how long the app may wait for the next message; asked before each. A Reply ends the exchange.
 
         On a websocket the time begins anew with whatever the app sends.
+        """
+
+    def on_wait(self, exchange: Exchange, seconds: float, message: Message | None) -> None:
+        """Learn how long a wait took, and what came; None where the time ran out or the app gave up.
+
+        It makes no difference whether the app waited or a policy that looks ahead.
         """
 
     def limit(self, exchange: Exchange) -> TimeLimit | None:
