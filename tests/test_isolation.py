@@ -16,7 +16,7 @@ from secguard import Guard
 from secguard._http import Lines
 from secguard.headers import HeaderRule, HeadersPolicy, HeadersSettings
 from secguard.hosts import HostsPolicy, HostsSettings
-from secguard.policy import Context, Exchange, Message, Outcome, Policy, Reply
+from secguard.policy import Context, Exchange, Message, Outcome, Policy, Reply, TimeLimit
 from tests.helpers import Scope, drive, http_scope, plain, serve, step_through, websocket_scope
 
 
@@ -164,6 +164,26 @@ def test_a_request_leaves_no_reference_cycle(
     with no_garbage():
         for _ in range(3):
             step_through(app, make_scope(), incoming)
+
+
+class Patient(Policy):
+    """Waits, but not for ever."""
+
+    def patience(self, exchange: Exchange) -> TimeLimit:
+        return TimeLimit(60, lambda _: Reply(408))
+
+
+@pytest.mark.parametrize("make_scope", [http_scope, websocket_scope])
+def test_a_wait_with_a_time_limit_leaves_no_reference_cycle(make_scope: Callable[[], Scope]) -> None:
+    app = Guard(reading, policies=[Patient()])
+
+    async def play() -> None:
+        await serve(app, make_scope())
+        with no_garbage():
+            for _ in range(3):
+                await serve(app, make_scope())
+
+    asyncio.run(play())
 
 
 def test_a_guard_itself_can_be_collected() -> None:

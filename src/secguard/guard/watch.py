@@ -19,6 +19,20 @@ if TYPE_CHECKING:
 _ENDS: Final = frozenset({"http.disconnect", "websocket.disconnect"})
 
 
+class _Pause:
+    """The wait that an app is in, where what it sends begins that anew. It knows no Watch, which would be a cycle."""
+
+    __slots__ = ("scope", "seconds")
+
+    def __init__(self) -> None:
+        self.scope: CancelScope | None = None
+        self.seconds = 0.0
+
+    def prolong(self) -> None:
+        if self.scope is not None:
+            self.scope.deadline = current_time() + self.seconds
+
+
 class Watch:
     """The receiving side of one exchange, where a policy looks at what comes in, or at how long it takes to come.
 
@@ -28,7 +42,7 @@ class Watch:
     come by then is kept for the next call, and the policy that was interrupted is asked again.
     """
 
-    __slots__ = ("_delivery", "_guard", "_kept", "_pause", "_receive", "_scope", "_seconds")
+    __slots__ = ("_delivery", "_guard", "_kept", "_pause", "_receive", "_scope")
 
     def __init__(self, guard: Guard, delivery: Delivery, receive: Receive, scope: Scope) -> None:
         self._guard = guard
@@ -36,9 +50,10 @@ class Watch:
         self._receive = receive
         self._scope = scope
         self._kept: deque[tuple[Message, int]] = deque()  # messages, and how many policies have seen each
-        self._pause: CancelScope | None = None
+        self._pause: _Pause | None = None
         if guard.patiences and scope["type"] == "websocket":
-            delivery.send = self._prolonging(delivery.send)
+            self._pause = _Pause()
+            delivery.send = _prolonging(delivery.send, self._pause)
 
     async def look_ahead(self) -> bool:
         """Show the body to the policies that want to see it before the app does. Say whether the app may run."""
@@ -114,24 +129,16 @@ class Watch:
         exchange = self._delivery.exchange
         limits = [(limit.seconds, at, limit) for at, ask in self._guard.patiences if (limit := ask(exchange))]
         waited = 0.0
-        for self._seconds, at, limit in sorted(limits, key=itemgetter(0)):
-            with move_on_after(self._seconds - waited) as self._pause:
+        for seconds, at, limit in sorted(limits, key=itemgetter(0)):
+            with move_on_after(seconds - waited) as scope:
+                if self._pause is not None:
+                    self._pause.scope, self._pause.seconds = scope, seconds
                 return await self._receive()
-            waited = self._seconds
+            waited = seconds
             if reply := await self._guard.settle(at, exchange, limit.reply(exchange)):
                 await self._refuse(reply, at)
                 return None
         return await self._receive()
-
-    def _prolonging(self, send: Send) -> Send:
-        """Let what the app sends begin the time anew for which it may wait."""
-
-        def prolong(message: Message) -> Awaitable[None]:
-            if self._pause is not None:
-                self._pause.deadline = current_time() + self._seconds
-            return send(message)
-
-        return prolong
 
     async def _refuse(self, reply: Reply, at: int) -> None:
         await self._guard.cut_short(self._delivery, reply, at, self._scope)
@@ -140,3 +147,13 @@ class Watch:
         if self._scope["type"] == "http":
             return {"type": "http.disconnect"}
         return {"type": "websocket.disconnect", "code": 1006, "reason": ""}  # RFC 6455 section 7.1.5: no Close came
+
+
+def _prolonging(send: Send, pause: _Pause) -> Send:
+    """Let what the app sends begin the time anew for which it may wait."""
+
+    def forward(message: Message) -> Awaitable[None]:
+        pause.prolong()
+        return send(message)
+
+    return forward
