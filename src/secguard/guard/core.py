@@ -19,7 +19,7 @@ from secguard.guard.lifespan import living
 from secguard.guard.state import OfferingState
 from secguard.guard.timing import within
 from secguard.guard.traffic import Delivery, Hook, Plan, Steps, UnseenDelivery, WaitingDelivery
-from secguard.guard.watch import Watch
+from secguard.guard.watch import Watch, watched
 from secguard.policy import Context, Direct, Exchange, Offers, Outcome, Policy, Reply, TimeLimit, Verdict
 from secguard.policy.context import PLAIN_TEXT
 from secguard.policy.exchange import SECURE_SCHEMES
@@ -134,10 +134,14 @@ class Guard:
                     break
             else:
                 passed = self._everyone
-                watch = Watch(self, delivery, receive, scope) if self._watches else None
-                if watch is None or not self.foresights or await watch.look_ahead():
+                watch = Watch(self, delivery, receive, scope) if self.foresights else None
+                if watch is not None:
+                    receive = watch.receive
+                elif self._watches:
+                    receive = partial(watched, [], self, delivery, receive, scope)
+                if watch is None or await watch.look_ahead():
                     app = self._within_limits(delivery, scope) if self._limits else self.app
-                    await app(scope, watch.receive if watch else receive, delivery.forward)
+                    await app(scope, receive, delivery.forward)
         except BaseException as error:
             await self._fail(delivery, error, passed, scope)
             if not (delivery.refused and isinstance(error, Exception)):

@@ -149,6 +149,13 @@ class Watch:
         return {"type": "websocket.disconnect", "code": 1006, "reason": ""}  # RFC 6455 section 7.1.5: no Close came
 
 
+def watched(made: list[Watch], guard: Guard, delivery: Delivery, receive: Receive, scope: Scope) -> Awaitable[Message]:
+    """Receive by way of a Watch, which is made with the first message: most requests have no body, and never ask."""
+    if not made:
+        made.append(Watch(guard, delivery, receive, scope))
+    return made[0].receive()
+
+
 def _prolonging(send: Send, pause: _Pause) -> Send:
     """Let what the app sends begin the time anew for which it may wait."""
 
