@@ -20,7 +20,7 @@ from secguard.https import HttpsPolicy, HttpsSettings
 from secguard.policy import Context, ContextOptions, Environment, Mode, Policy, Profile, Section
 from secguard.policy.section import COMMAS, Several
 from secguard.proxies import ProxiesSettings
-from secguard.requests import RequestsPolicy, RequestsSettings
+from secguard.requests import RequestLimitsPolicy, RequestsPolicy, RequestsSettings
 from secguard.settings.errors import SettingsError, without_userinfo
 from secguard.settings.framing import agreed, contradictions
 from secguard.settings.reading import Readable, Reading
@@ -37,6 +37,7 @@ _OUTERMOST_FIRST: Final[tuple[tuple[str, _Make], ...]] = (
     ("hosts", HostsPolicy),
     ("https", HttpsPolicy),
     ("csrf", CSRFPolicy),
+    ("requests", RequestLimitsPolicy),
 )
 
 _DEVELOPMENT: Final = (
@@ -89,7 +90,7 @@ class Settings(Readable):
     csp: CSPSettings | None = Field(default_factory=CSPSettings)
     """Content-Security-Policy."""
     requests: RequestsSettings | None = Field(default_factory=RequestsSettings)
-    """What a request must be like to be looked at."""
+    """What a request must be like to be looked at, and what it may take."""
     hosts: HostsSettings | None = None
     """Which hosts the app answers to: any, unless set. In development, loopback names and `testserver`."""
     https: HttpsSettings | None = Field(default_factory=HttpsSettings)

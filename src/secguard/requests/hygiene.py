@@ -14,17 +14,10 @@ from __future__ import annotations
 
 import re
 from http import HTTPStatus
-from typing import Annotated, Final, Unpack
+from typing import Final
 
-from pydantic import AfterValidator, Field
-from pydantic_core import PydanticCustomError
-from starlette.types import ASGIApp
-
-from secguard.guard import Guard
-from secguard.policy import Context, ContextOptions, Exchange, Policy, RefusingSection, Reply
-from secguard.policy.section import COMMAS, Several
-
-_SINGLE: Final = frozenset({b"host", b"origin", b"content-length", b"content-type"})
+from secguard.policy import Context, Exchange, Policy, Reply
+from secguard.requests.settings import RequestsSettings, must_be_single
 
 # What is asked of the decoded path, by the setting that waives it. An encoding that is still there was written twice
 # (`%252e`), and some reader behind us will take it off. Servlet readers end a dot segment at `;` too.
@@ -46,56 +39,6 @@ _PATH_CHECKS: Final = {
         "the path is not UTF-8",
     ),
 }
-
-
-def _single_names(names: tuple[str, ...]) -> tuple[str, ...]:
-    for name in names:
-        if not _must_be_single(name.lower().encode()):
-            known = ", ".join(sorted(single.decode() for single in _SINGLE))
-            raise PydanticCustomError(
-                "header-not-single",
-                "{name} may repeat anyway; write some of {known}, sec-fetch-site",
-                {"name": name, "known": known},
-            )
-    return tuple(name.lower() for name in names)
-
-
-def _must_be_single(name: bytes) -> bool:
-    return name in _SINGLE or name.startswith(b"sec-fetch-")
-
-
-class RequestsSettings(RefusingSection):
-    """What a request must be like to be looked at.
-
-    Example:
-        >>> RequestsSettings(max_header_count=50, allow_empty_segments=True).max_header_count
-        50
-    """
-
-    max_header_count: int = Field(default=100, ge=1)
-    """Header lines; 431 beyond (RFC 6585 section 5)."""
-    max_header_size: int = Field(default=65536, ge=1)
-    """Bytes of all header names and values together; 431 beyond."""
-    allow_repeated_headers: Annotated[Several[str], COMMAS, AfterValidator(_single_names)] = ()
-    """Lines, of those that must be single, that may come twice."""
-    allow_length_with_transfer_encoding: bool = False
-    """Let Content-Length stand beside Transfer-Encoding: request smuggling."""
-    allow_malformed_host: bool = False
-    """Let a Host pass that is missing or no `host[:port]`: poisoned links and caches."""
-    allow_rootless_paths: bool = False
-    """Let paths pass that do not begin with a slash, such as absolute-form targets."""
-    allow_empty_segments: bool = False
-    """Let `//` pass: some frameworks route `//admin` as `/admin`."""
-    allow_dot_segments: bool = False
-    """Let `/./` and `/../` pass."""
-    allow_control_bytes: bool = False
-    """Let control bytes and NUL pass."""
-    allow_backslashes: bool = False
-    """Let backslashes pass: some readers take them for slashes."""
-    allow_undecodable_paths: bool = False
-    """Let paths pass that are not UTF-8, of which different ones look the same once decoded."""
-    refuse_encoded_slashes: bool = False
-    """Refuse `%2F` in the path as sent."""
 
 
 class RequestsPolicy(Policy):
@@ -152,7 +95,7 @@ class RequestsPolicy(Policy):
     def _repeated(self, exchange: Exchange) -> bytes | None:
         seen = set()
         for name, _ in exchange.lines:
-            if name in seen and name not in self._waived and _must_be_single(name):
+            if name in seen and name not in self._waived and must_be_single(name):
                 return name
             seen.add(name)
         return None
@@ -181,17 +124,3 @@ class RequestsPolicy(Policy):
             lines=len(exchange.lines),
             bytes=size,
         )
-
-
-class RequestsMiddleware(Guard):
-    """Refuses requests that two readers could understand differently, and does nothing else.
-
-    Example:
-        >>> from secguard.requests import RequestsMiddleware, RequestsSettings
-        >>> app.add_middleware(RequestsMiddleware, settings=RequestsSettings(max_header_count=50))
-    """
-
-    def __init__(
-        self, app: ASGIApp, settings: RequestsSettings | None = None, **options: Unpack[ContextOptions]
-    ) -> None:
-        super().__init__(app, policies=[RequestsPolicy(settings or RequestsSettings(), Context(**options))])
