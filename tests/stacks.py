@@ -25,7 +25,7 @@ from secguard.headers import HeadersPolicy, HeadersSettings
 from secguard.hosts import HostsPolicy, HostsSettings
 from secguard.https import HttpsPolicy, HttpsSettings
 from secguard.policy import Context, Exchange, Outcome, Policy, Reply, Section
-from secguard.requests import RequestsPolicy, RequestsSettings
+from secguard.requests import RequestLimitsPolicy, RequestsPolicy, RequestsSettings
 from tests.helpers import Line, Message, Scope, http_scope, websocket_scope
 
 Recipe: TypeAlias = Callable[[Context], Policy]
@@ -69,6 +69,24 @@ REAL: list[st.SearchStrategy[Recipe]] = [
         HostsPolicy,
         HostsSettings(allowed=("example.com",)),
         HostsSettings(allowed=("example.com", "*.org"), mode="report"),
+    ),
+    real(
+        RequestLimitsPolicy,
+        # Without body_timeout: step_through has no clock. tests/test_requests_composition.py has one.
+        RequestsSettings(body_timeout=None),
+        RequestsSettings(body_timeout=None, max_body_size=6, max_message_size=3, methods=["GET"], max_concurrency=1),
+        RequestsSettings.model_validate(
+            {
+                "body_timeout": None,
+                "max_body_size": 3,
+                "max_websockets": 1,
+                "mode": "report",
+                "rules": [{"paths": ["/users"], "max_body_size": None}, {"paths": ["/admin"], "methods": ["POST"]}],
+            }
+        ),
+        RequestsSettings.model_validate(
+            {"body_timeout": None, "rules": [{"paths": ["/users/{id}"], "max_body_size": 4, "max_message_size": 4}]}
+        ),
     ),
     real(HttpsPolicy, HttpsSettings(), HttpsSettings(redirect="always", exempt_paths=("/admin",))),
     real(
@@ -310,7 +328,7 @@ _request_lines = st.lists(
     st.sampled_from(
         (
             *((b"x-refuse", b"1"), (b"x-refuse", b"2"), (b"x-raise", b"2")),
-            *((b"origin", b"https://a.example"), (b"sec-fetch-site", b"cross-site")),
+            *((b"origin", b"https://a.example"), (b"sec-fetch-site", b"cross-site"), (b"content-length", b"9")),
         )
     ),
     max_size=2,
