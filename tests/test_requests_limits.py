@@ -194,7 +194,7 @@ def writing(wrote: list[bytes]) -> Starlette:
 def test_an_announced_length_is_refused_before_the_endpoint_runs(build: Build) -> None:
     """PITFALLS: the limit notices a too large Content-Length only after the endpoint has run, side effects included."""
     wrote: list[bytes] = []
-    request = {"method": "POST", "headers": [(b"content-length", b"11")]}
+    request: dict[str, Any] = {"method": "POST", "headers": [(b"content-length", b"11")]}
     sent = drive(build(writing(wrote), EventLog(), max_body_size=10), http_scope(**request))
     assert (sent.status, sent.body, wrote) == (413, TOO_LARGE, [])
 
@@ -513,6 +513,6 @@ def test_with_every_limit_off_the_app_gets_what_the_server_gave() -> None:
 
     scope = http_scope()
     policy = RequestLimitsPolicy(RequestsSettings.model_validate(OFF))
-    asyncio.run(Guard(app, policies=[policy])(scope, receive, send))  # type: ignore[arg-type]
+    asyncio.run(Guard(app, policies=[policy])(scope, receive, send))
     assert given == [(scope, receive)]
     assert "secguard" not in scope
