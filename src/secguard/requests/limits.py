@@ -90,14 +90,15 @@ class RequestLimitsPolicy(Policy):
         if length is not None and (reply := self._wrong_length(exchange, length, limits.max_body_size)):
             return reply
         if self._has_gates and (gate := limits.gate(exchange.kind)):
-            if gate.enter():
-                exchange.memory[self._slot] = gate
-            else:
-                return self._busy(exchange, gate) if gate.is_full else self._queue(exchange, gate)
+            entered = gate.enter()
+            return self._pass(exchange, gate, entered) if entered or gate.is_full else self._queue(exchange, gate)
         return None
 
     async def _queue(self, exchange: Exchange, gate: Gate) -> Verdict:
-        if not await gate.wait():
+        return self._pass(exchange, gate, await gate.wait())
+
+    def _pass(self, exchange: Exchange, gate: Gate, entered: bool) -> Verdict:
+        if not entered:
             return self._busy(exchange, gate)
         exchange.memory[self._slot] = gate
         return None
