@@ -19,6 +19,7 @@ from typing import Final
 
 from tests.serving import LOOPBACK, uvicorn
 
+OPTIONS: Final = ("--no-access-log", "--timeout-graceful-shutdown", "1", "--backlog", "4096")
 AT_ONCE: Final = 200
 SAMPLES: Final = 20  # of the memory, while the connections come and go
 _CHUNK: Final = b"4000\r\n" + b"x" * 0x4000 + b"\r\n"
@@ -125,7 +126,7 @@ def main() -> int:
     parser.add_argument("--connections", type=int, default=10_000, help="of each kind (10000)")
     parser.add_argument("--http", choices=["h11", "httptools"], default="httptools", help="uvicorn's parser")
     chosen = parser.parse_args()
-    with uvicorn("tests.limited:app", "--http", chosen.http, "--no-access-log", "--backlog", "4096") as port:
+    with uvicorn("tests.limited:app", "--http", chosen.http, *OPTIONS) as port:
         storms = asyncio.run(measure(port, chosen.connections))
     print(f"{chosen.connections} connections of each kind, {AT_ONCE} at once, uvicorn with {chosen.http}")
     for told in storms:
