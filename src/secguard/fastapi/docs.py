@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from html import escape
 from typing import Any, Final
@@ -17,16 +17,15 @@ from typing import Any, Final
 from fastapi import FastAPI
 from fastapi.encoders import jsonable_encoder
 from fastapi.openapi.docs import swagger_ui_default_parameters
-from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
-from starlette.routing import BaseRoute, Route, Router
+from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
 from secguard.csp import NONCE, csp
 from secguard.fastapi.assets import own, third_party
 from secguard.fastapi.needs import ICON, Needs, of_redoc, of_swagger
-from secguard.guard.core import DEEPEST
+from secguard.guard.inside import inside
 
 _HTML: Final = """<!DOCTYPE html>
 <html lang="en">
@@ -60,33 +59,12 @@ def serve_docs(app: ASGIApp) -> None:
         >>> from secguard.fastapi import serve_docs
         >>> serve_docs(app)
     """
-    for inside in _inside(app, {}):
-        routes = inside.router.routes
+    for found in [part for part in inside(app) if isinstance(part, FastAPI)]:
+        routes = found.router.routes
         for route in tuple(routes):
             if isinstance(route, Route) and _is_built_in(route) and route.name in _PAGES:
                 at = routes.index(route)
-                routes[at : at + 1] = _routes(inside, route, _PAGES[route.name])
-
-
-def _inside(app: object, seen: dict[int, object]) -> Iterator[FastAPI]:
-    """Yield the FastAPI apps inside an app, itself included: what middlewares wrap, and what routers mount.
-
-    Behind the bound method that protect() wraps there is nothing to be found: it serves later, when all is mounted.
-    """
-    for _ in range(DEEPEST):
-        if id(app) in seen:
-            return
-        seen[id(app)] = app  # held, for the number of what is gone may be given again
-        if isinstance(app, FastAPI):
-            yield app
-        if isinstance(app, Starlette):
-            app = app.router
-        if isinstance(app, Router):
-            for route in app.routes:
-                yield from _inside(route, seen)
-            return
-        # Newer versions of FastAPI include a router as a route that holds it, and no longer copy its routes.
-        app = getattr(app, "app", getattr(app, "original_router", None))
+                routes[at : at + 1] = _routes(found, route, _PAGES[route.name])
 
 
 @dataclass(frozen=True, slots=True)
