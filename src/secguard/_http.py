@@ -146,9 +146,9 @@ def append(lines: Lines, name: bytes, value: bytes) -> None:
 
     Elements are compared without case, which holds for the field names, methods and tokens that such lists carry.
     """
-    present = [element for own, held in lines if own.lower() == name for element in _elements(held)]
+    present = [element for own, held in lines if own.lower() == name for element in elements(held)]
     merged: dict[bytes, bytes] = {}
-    for element in present + _elements(value):
+    for element in present + elements(value):
         merged.setdefault(element.lower(), element)
     if name == b"vary" and b"*" in merged:
         merged = {b"*": b"*"}  # RFC 9110 section 12.5.5: "*" says all that could be said
@@ -167,7 +167,7 @@ def keep_private(lines: Lines) -> None:
     if not _has_cache_control(lines):
         lines.append(NO_STORE)
         return
-    said = [element for name, value in lines if name.lower() == b"cache-control" for element in _elements(value)]
+    said = [element for name, value in lines if name.lower() == b"cache-control" for element in elements(value)]
     kept = [element for element in said if element.partition(b"=")[0].lower() not in _SHARED]
     words = {element.lower() for element in kept}
     # RFC 9111 section 5.2.2.3: a cache that understands the status ignores no-store beside must-understand.
@@ -193,7 +193,8 @@ def cookie_values(lines: Iterable[bytes], name: bytes) -> list[bytes]:
     return [value.strip(b" \t") for own, equals, value in pairs if equals and own.strip(b" \t") == name]
 
 
-def _elements(value: bytes) -> list[bytes]:
+def elements(value: bytes) -> list[bytes]:
+    """Return the elements of a list (RFC 9110 section 5.6.1), without the empty ones."""
     return [element for part in value.split(b",") if (element := part.strip(b" \t"))]
 
 

@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from secguard._keys import REMEDY, Keys, SecretKey, distinct
+from secguard.cors import CORSPolicy, CORSRule, CORSSettings
 from secguard.csp import CSPPolicy, CSPSettings
 from secguard.csrf import CSRFPolicy, CSRFSettings
 from secguard.headers import HeadersPolicy, HeadersSettings
@@ -34,6 +35,7 @@ _OUTERMOST_FIRST: Final[tuple[tuple[str, _Make], ...]] = (
     ("headers", HeadersPolicy),
     ("csp", CSPPolicy),
     ("requests", RequestsPolicy),
+    ("cors", CORSPolicy),
     ("hosts", HostsPolicy),
     ("https", HttpsPolicy),
     ("csrf", CSRFPolicy),
@@ -91,6 +93,8 @@ class Settings(Readable):
     """Content-Security-Policy."""
     requests: RequestsSettings | None = Field(default_factory=RequestsSettings)
     """What a request must be like to be looked at, and what it may take."""
+    cors: CORSSettings | None = None
+    """Which pages of other origins may read what the app answers: none, unless set."""
     hosts: HostsSettings | None = None
     """Which hosts the app answers to: any, unless set. In development, loopback names and `testserver`."""
     https: HttpsSettings | None = Field(default_factory=HttpsSettings)
@@ -189,7 +193,8 @@ class Settings(Readable):
         context = self.context(**options)
         if context.development:
             context.notice("settings.development", _DEVELOPMENT)
-        sections = {name: getattr(self, name) for name, _ in _OUTERMOST_FIRST} | self._framing(context)
+        sections = {name: getattr(self, name) for name, _ in _OUTERMOST_FIRST}
+        sections |= self._framing(context) | self._embedding()
         return tuple(make(sections[name], context) for name, make in _OUTERMOST_FIRST if sections[name] is not None)
 
     def _framing(self, context: Context) -> dict[str, Section]:
@@ -200,6 +205,16 @@ class Settings(Readable):
         explicit = self._says("headers.frame_options")
         headers, csp = agreed(self.headers, self.csp, ancestors, explicit=explicit)
         return {"headers": headers, "csp": csp}
+
+    def _embedding(self) -> dict[str, Section]:
+        """Return `cors` with no word about who may embed a response where `headers` was told."""
+        if self.headers is None or self.cors is None:
+            return {}
+        name = "cross_origin_resource_policy"
+        told = [rule.paths for rule in self.headers.rules if name in rule.model_fields_set]
+        rules = (*self.cors.rules, *(CORSRule(paths=paths, embeddable=False) for paths in told))
+        embeddable = self.cors.embeddable and not self._says(f"headers.{name}")
+        return {"cors": self.cors.model_copy(update={"rules": rules, "embeddable": embeddable})}
 
     def _says(self, name: str) -> bool:
         """Whether somebody set this field, and not a profile or nobody."""
