@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import lru_cache
 from http import HTTPStatus
@@ -66,7 +66,9 @@ class CORSPolicy(Policy):
         self._terms = lru_cache(maxsize=1024)(self._compile)
         if section.rules:
             self.rules = _Rules(rule.paths for rule in section.rules)
+        # At hand, without a look at the path, where there are no rules.
         self._everywhere = None if section.rules else self._terms(())
+        self._exact: Mapping[bytes, Grant] = self._everywhere.exact if self._everywhere else {}
 
     def declare(self, secure: bool, matched: Matched) -> Iterable[Declared]:
         """Return the lines of every response under the rules that hold for its path."""
@@ -79,22 +81,18 @@ class CORSPolicy(Policy):
         origin = headers.get(b"origin")
         if origin is None:
             return None
-        terms = self._everywhere or self._of(exchange)
-        if terms is None:
-            return None
-        grant = terms.grant(origin)
+        grant = self._exact.get(origin) or self._grant(exchange, origin)
         if grant is not None:
             exchange.allowed = grant.allowed
-        if _REQUEST_METHOD in headers and exchange.method == "OPTIONS":
+        if _REQUEST_METHOD in headers and exchange.method == "OPTIONS" and (terms := self._of(exchange)):
             return self._preflight(exchange, terms, grant)
         return None
 
     def finish(self, exchange: Exchange, headers: Lines) -> None:
         """Tell an allowed origin so."""
-        origin = exchange.headers.get(b"origin")
-        if origin is not None:
-            terms = self._everywhere or self._of(exchange)
-            grant = terms.grant(origin) if terms else None
+        if exchange.allowed is not None:  # by these terms, or by those of another Guard
+            origin = exchange.headers.get(b"origin", b"")
+            grant = self._exact.get(origin) or self._grant(exchange, origin)
             if grant is not None:
                 headers += grant.lines
 
@@ -105,8 +103,12 @@ class CORSPolicy(Policy):
             if any(getattr(kind, "__name__", "") == "CORSMiddleware" for kind in kinds):
                 self._tell("a CORSMiddleware stands inside", app=type(part).__name__)
 
+    def _grant(self, exchange: Exchange, origin: bytes) -> Grant | None:
+        terms = self._everywhere or self._of(exchange)
+        return terms.grant(origin) if terms else None
+
     def _of(self, exchange: Exchange) -> Terms | None:
-        return self._terms(self.rules.match((exchange.routed,)))
+        return self._everywhere or self._terms(self.rules.match((exchange.routed,)))
 
     def _compile(self, matched: Matched) -> Terms | None:
         if matched == _NOWHERE:

@@ -57,7 +57,7 @@ class Terms:
         self._everybody = self._tell(ALL.encode(), "any") if fields.everybody else None
         patterns = [entry for entry in fields.allow_origins if WILDCARD in entry]
         exact = [entry.encode() for entry in fields.allow_origins if entry not in patterns]
-        self._exact = {origin: self._tell(origin, "exact") for origin in exact}
+        self.exact = {origin: self._tell(origin, "exact") for origin in exact}
         self._above = frozenset(parse_origin(entry.replace(WILDCARD, "", 1).encode()) for entry in patterns)
         self._matches = re.compile(fields.allow_origin_regex).fullmatch if fields.allow_origin_regex else None
         self._look = lru_cache(maxsize=1024)(self._judge) if patterns or self._matches else None
@@ -66,7 +66,7 @@ class Terms:
         """Return what this Origin is told, or None where it is not allowed."""
         if self._everybody is not None:
             return self._everybody
-        grant = self._exact.get(origin)
+        grant = self.exact.get(origin)
         # The length comes first: it bounds what is remembered, and what the regular expression may cost.
         if grant is None and self._look is not None and len(origin) <= LONGEST_ORIGIN:
             return self._look(origin)
