@@ -105,8 +105,10 @@ def _clumsy(entry: str, wildcard: str) -> str:
         problem = "sandboxed frames, local files and redirects of strangers send it: nobody in particular"
     elif any(letter.isspace() for letter in entry):
         problem = "it has a blank in it: give each origin an entry of its own"
-    elif not colon and entry:
-        problem = f"it has no scheme: write https://{entry.partition('/')[0]}"
+    elif entry == "*":
+        problem = "it stands for everybody: name the origins"
+    elif not colon and (bare := entry.lstrip("/").partition("/")[0]):
+        problem = f"it has no scheme: write https://{bare}"
     elif "*" in rest:
         problem = f"only {scheme}://*.example.com stands for several origins, where patterns are taken"
     elif authority != rest:
