@@ -26,7 +26,7 @@ from secguard._origins import LONGEST_ORIGIN
 
 LIMIT: Final = 200_000  # steps, of 1 to 20 ns each: a pattern with two `.*` stays below, one with three does not
 _LARGEST: Final = 5_000  # parts of a pattern, repeats written out
-_BEGINNINGS: Final = 8  # that the search goes on with
+_BEGINNINGS: Final = 12  # that the search goes on with
 _SHOWN: Final = 40  # letters
 
 # Fetch section 3.2, as far as it matters here: what an origin is made of, and what may follow what.
@@ -77,7 +77,7 @@ class Places:
     """Where a pattern takes a letter, and how many ways lead from one such place to another.
 
     Raises:
-        UnforeseeableError: the pattern refers back to a group, or is too large.
+        UnforeseeableError: the pattern refers back to a group, is too large, or has something unknown in it.
 
     Example:
         >>> pattern = Places("https://(a+)+")
@@ -208,9 +208,7 @@ class Places:
                 return _Part(self._sequence(value[1], flags).first) if value[0] > 0 else _Part()
             case "AT":
                 return _Part()
-            case "FAILURE":
-                return _Part(empty=0)
-        raise UnforeseeableError("it refers back to a group")
+        raise UnforeseeableError("it refers back to a group, or has something in it that is unknown here")
 
     def _letter(self, item: Any, flags: int) -> _Part:
         takes = _compiler.compile(_parser.SubPattern(self._state, [item]), flags).match
