@@ -117,19 +117,20 @@ class CORSPolicy(Policy):
         return Terms(fields, self._meet_line) if fields.somebody else None
 
     def _preflight(self, exchange: Exchange, terms: Terms, grant: Grant | None) -> Reply:
-        methods, lists = exchange.values(_REQUEST_METHOD), exchange.values(_REQUEST_HEADERS)
-        method, names = b", ".join(methods), asked_for(lists)  # several methods are no method
-        failed = {
-            "origin": exchange.headers[b"origin"] if grant is None else b"",
-            "method": b"" if terms.takes(method) else method or b"(none)",
-            "headers": b", ".join(lists if names is None else terms.strange(names)),
-        }
-        if grant is None or names is None or any(failed.values()):
-            return self._refuse(exchange, {what: value for what, value in failed.items() if value})
+        lists = exchange.values(_REQUEST_HEADERS)
+        method, names = b", ".join(exchange.values(_REQUEST_METHOD)), asked_for(lists)  # several methods are none
+        failed: dict[str, list[bytes]] = {}
+        if grant is None:
+            failed["origin"] = [exchange.headers[b"origin"]]
+        if not terms.takes(method):
+            failed["method"] = [method]
+        if strange := [b", ".join(lists)] if names is None else terms.strange(names):
+            failed["headers"] = strange
+        if grant is None or names is None or failed:
+            return self._refuse(exchange, {what: ", ".join(map(escape, values)) for what, values in failed.items()})
         return Reply(HTTPStatus.OK, (*terms.answer(grant, method, names), PLAIN_TEXT), _ANSWER, cacheable=True)
 
-    def _refuse(self, exchange: Exchange, failed: dict[str, bytes]) -> Reply:
-        told = ", ".join(f"{what} {escape(value)}" for what, value in failed.items())
+    def _refuse(self, exchange: Exchange, failed: Mapping[str, str]) -> Reply:
         refusal = self.context.refuse(
             exchange,
             HTTPStatus.FORBIDDEN,  # Fetch section 3.3.3
@@ -140,6 +141,7 @@ class CORSPolicy(Policy):
             asked_headers=failed.get("headers"),
         )
         # Whoever reads it in the tools of a browser has to know, in production too, and has asked for all of it.
+        told = ", ".join(f"{what} {value}" for what, value in failed.items())
         return replace(refusal, body=f"Disallowed CORS {told}\n".encode())
 
     def _meet_line(self, value: bytes) -> bool:
