@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from http import HTTPStatus
@@ -127,21 +127,20 @@ class CORSPolicy(Policy):
         if strange := [b", ".join(lists)] if names is None else terms.strange(names):
             failed["headers"] = strange
         if grant is None or names is None or failed:
-            return self._refuse(exchange, {what: ", ".join(map(escape, values)) for what, values in failed.items()})
+            return self._refuse(exchange, failed)
         return Reply(HTTPStatus.OK, (*terms.answer(grant, method, names), PLAIN_TEXT), _ANSWER, cacheable=True)
 
-    def _refuse(self, exchange: Exchange, failed: Mapping[str, str]) -> Reply:
+    def _refuse(self, exchange: Exchange, failed: Mapping[str, Sequence[bytes]]) -> Reply:
         refusal = self.context.refuse(
             exchange,
             HTTPStatus.FORBIDDEN,  # Fetch section 3.3.3
             "cors.preflight",
             f"cors does not allow what a preflight asks for: {', '.join(failed)}",
             origin=exchange.headers[b"origin"],
-            asked_method=failed.get("method"),
-            asked_headers=failed.get("headers"),
+            **{f"asked_{what}": b", ".join(values) for what, values in failed.items() if what != "origin"},
         )
         # Whoever reads it in the tools of a browser has to know, in production too, and has asked for all of it.
-        told = ", ".join(f"{what} {value}" for what, value in failed.items())
+        told = ", ".join(f"{what} {', '.join(map(escape, values))}" for what, values in failed.items())
         return replace(refusal, body=f"Disallowed CORS {told}\n".encode())
 
     def _meet_line(self, value: bytes) -> bool:

@@ -148,7 +148,8 @@ class CORSSettings(CORSFields, RefusingSection):
         problems: dict[str, str] = {}
         somebody = False
         rules = PathRules(rule.paths for rule in self.rules)
-        for path in ("", *_crossings(pattern for rule in self.rules for pattern in rule.paths)):
+        crossings = set(_crossings(pattern for rule in self.rules for pattern in rule.paths))
+        for path in ("", *sorted(crossings, key=len)):
             fields = self.over(rules.match([path]) if path else ())
             somebody = somebody or fields.somebody
             for problem in _clashes(fields):
