@@ -149,7 +149,7 @@ class CORSSettings(CORSFields, RefusingSection):
         somebody = False
         rules = PathRules(rule.paths for rule in self.rules)
         crossings = set(_crossings(pattern for rule in self.rules for pattern in rule.paths))
-        for path in ("", *sorted(crossings, key=len)):
+        for path in ("", *sorted(crossings, key=lambda path: (len(path), path))):
             fields = self.over(rules.match([path]) if path else ())
             somebody = somebody or fields.somebody
             for problem in _clashes(fields):
