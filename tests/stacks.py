@@ -17,6 +17,7 @@ from starlette.requests import HTTPConnection
 
 from secguard._http import Declared, Lines, join, keep, override, remove
 from secguard._paths import PathRules
+from secguard.cors import CORSPolicy, CORSSettings
 from secguard.csp import NONCE, CSPPolicy, CSPSettings, csp
 from secguard.csp.amendments import AMENDED
 from secguard.csrf import CSRFPolicy, CSRFSettings, TokenSettings
@@ -64,6 +65,17 @@ REAL: list[st.SearchStrategy[Recipe]] = [
             }
         ),
     ),
+    real(
+        CORSPolicy,
+        CORSSettings(allow_origins=["https://a.example"], allow_credentials=True, expose_headers=["X-One"]),
+        CORSSettings.model_validate(
+            {
+                "allow_origins": "https://*.b.example",
+                "mode": "report",
+                "rules": [{"paths": ["/admin", "/users/{id}"], "allow_origins": "*", "allow_headers": "*"}],
+            }
+        ),
+    ),
     real(RequestsPolicy, RequestsSettings(), RequestsSettings(max_header_count=3), RequestsSettings(mode="report")),
     real(
         HostsPolicy,
@@ -101,7 +113,10 @@ REAL: list[st.SearchStrategy[Recipe]] = [
 
 # --- policies that use every hook in every way ---
 
-NAMES = (b"x-one", b"x-two", b"x-frame-options", b"vary", b"cache-control", b"content-security-policy")
+NAMES = (
+    *(b"x-one", b"x-two", b"x-frame-options", b"vary", b"cache-control", b"content-security-policy"),
+    b"access-control-allow-origin",
+)
 CASES: tuple[Callable[[bytes], bytes], ...] = (bytes.lower, bytes.upper, bytes.title)
 PATHS = ("/", "/admin", "/admin/keys", "/users", "/users/7", "/users/7/keys", "/administrator", "/refused", "//admin")
 
@@ -329,9 +344,10 @@ _request_lines = st.lists(
         (
             *((b"x-refuse", b"1"), (b"x-refuse", b"2"), (b"x-raise", b"2")),
             *((b"origin", b"https://a.example"), (b"sec-fetch-site", b"cross-site"), (b"content-length", b"9")),
+            *((b"origin", b"https://a.b.example"), (b"access-control-request-method", b"GET")),
         )
     ),
-    max_size=2,
+    max_size=3,
 )
 
 
@@ -347,7 +363,9 @@ def cases(draw: st.DrawFn) -> Case:
         "client": draw(st.sampled_from((("203.0.113.9", 5), ("2001:db8::1%eth0", "5"), None))),
     }
     scope |= (
-        {"denial": draw(st.booleans())} if websocket else {"method": draw(st.sampled_from(("GET", "HEAD", "POST")))}
+        {"denial": draw(st.booleans())}
+        if websocket
+        else {"method": draw(st.sampled_from(("GET", "HEAD", "POST", "OPTIONS")))}
     )
     plays = (_conversations if websocket else _answers)(draw(st.sampled_from((200, 204, 304, 500))), draw(lines))
     steps = list(draw(st.sampled_from(plays)))

@@ -22,6 +22,11 @@ from tests.helpers import EventLog, Line, Message, Scope, Sent, step_through
 SCOPES: Final = int(os.environ.get("RANDOM_SCOPES", "3000"))
 
 SECTIONS: Final[dict[str, Any]] = {
+    "cors": {
+        "allow_origins": ["https://example.com", "https://*.example.org"],
+        "allow_credentials": True,
+        "rules": [{"paths": ["/users"], "allow_origins": "*", "allow_credentials": False}],
+    },
     "hosts": {"allowed": ["example.com", "*.example.org", "[::1]:8443"]},
     "https": {"redirect": "always", "exempt_paths": ["/health"]},
     "proxies": {
@@ -42,6 +47,7 @@ SECTIONS: Final[dict[str, Any]] = {
 ONCE: Final = (
     *(b"strict-transport-security", b"x-content-type-options", b"x-frame-options", b"referrer-policy", b"x-extra"),
     *(b"permissions-policy", b"cross-origin-opener-policy", b"cross-origin-resource-policy", b"origin-agent-cluster"),
+    *(b"access-control-allow-origin", b"access-control-allow-credentials", b"access-control-max-age", b"vary"),
 )
 
 
@@ -55,6 +61,7 @@ async def colliding(scope: Scope, receive: Any, send: Any) -> None:
     await receive()
     headers = [(b"X-Frame-Options", b"DENY"), (b"x-frame-options", b"x"), (b"SERVER", b"a"), (b"Set-Cookie", b"a=1")]
     headers += [(b"strict-Transport-security", b"max-age=0"), (b"x-extra", b""), (b"X-EXTRA", b"2"), (b"vary", b"*")]
+    headers += [(b"Access-Control-Allow-Origin", b"*")]
     if scope["type"] == "websocket":
         await send({"type": "websocket.accept", "headers": headers})
         await receive()
@@ -110,13 +117,14 @@ def first_messages(scope: Scope) -> list[Message]:
 
 _names = st.sampled_from(
     b"""host origin content-length content-type transfer-encoding sec-fetch-site sec-fetch-mode sec-fetch-dest cookie
+    access-control-request-method access-control-request-headers
     forwarded te x-forwarded-for x-forwarded-proto x-forwarded-host x-real-ip accept range connection upgrade expect
     via""".split()
 ) | st.binary(min_size=1, max_size=9).map(bytes.lower)
 _values = st.binary(max_size=20) | st.sampled_from(
     b"""example.com example.com:443 [::1]:8443 a.example.org evil/ https http null 192.0.2.7,198.51.100.1 for=_x;; "
-    for="[2001:db8::1]:80";proto=https;host=x chunked 0 -1 max-age=0 https://a.example http://example.com same-origin
-    same-site cross-site none navigate document""".split()
+    for="[2001:db8::1]:80";proto=https;host=x chunked 0 -1 max-age=0 https://a.example https://a.example.org
+    GET x-a,authorization http://example.com same-origin same-site cross-site none navigate document""".split()
 )
 _lines = st.lists(st.tuples(_names, _values), max_size=9)
 _paths = st.one_of(

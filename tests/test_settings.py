@@ -15,7 +15,7 @@ from secguard.headers import HeadersPolicy
 from secguard.hosts import HostsPolicy, HostsSettings
 from secguard.https import HttpsPolicy
 from secguard.policy import Direct
-from secguard.requests import RequestsPolicy
+from secguard.requests import RequestLimitsPolicy, RequestsPolicy
 from secguard.settings import Origin, Settings
 from tests.settings_helpers import Part, Rule, Spare, Toy, ToySettings, problem, settings, toy
 
@@ -352,6 +352,7 @@ def test_policies_stand_in_the_one_order() -> None:
         HostsPolicy,
         HttpsPolicy,
         CSRFPolicy,
+        RequestLimitsPolicy,
     ]
 
 

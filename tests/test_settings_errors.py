@@ -338,7 +338,7 @@ def test_sections_that_quote_secrets_give_none_away() -> None:
 
 def test_what_is_no_secret_is_shown() -> None:
     assert problem({"SECGUARD_TOY": "hunter2"}).value == "'hunter2'"
-    assert problem({"SECGUARD_CORS__ALLOW_CREDENTIALS": "true"}).value == "'true'"
+    assert problem({"SECGUARD_CROS__ALLOW_CREDENTIALS": "true"}).value == "'true'"
 
 
 # -------------------------------------------------------------------------------------------------------- message

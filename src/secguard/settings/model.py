@@ -188,7 +188,7 @@ class Settings(Readable):
 
         Example:
             >>> [type(policy).__name__ for policy in Settings().policies()]
-            ['HeadersPolicy', 'CSPPolicy', 'RequestsPolicy', 'HttpsPolicy', 'CSRFPolicy']
+            ['HeadersPolicy', 'CSPPolicy', 'RequestsPolicy', 'HttpsPolicy', 'CSRFPolicy', 'RequestLimitsPolicy']
         """
         context = self.context(**options)
         if context.development:
