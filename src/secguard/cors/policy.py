@@ -69,6 +69,7 @@ class CORSPolicy(Policy):
         # At hand, without a look at the path, where there are no rules.
         self._everywhere = None if section.rules else self._terms(())
         self._exact: Mapping[bytes, Grant] = self._everywhere.exact if self._everywhere else {}
+        self._opens = any(fields.everybody for fields in (section, *section.rules))
 
     def declare(self, secure: bool, matched: Matched) -> Iterable[Declared]:
         """Return the lines of every response under the rules that hold for its path."""
@@ -80,6 +81,8 @@ class CORSPolicy(Policy):
         headers = exchange.headers
         origin = headers.get(b"origin")
         if origin is None:
+            if self._opens and (terms := self._everywhere or self._of(exchange)) and terms.everybody:
+                exchange.allowed = "any"  # an <img> of another site brings no Origin, and may have what all may have
             return None
         grant = self._exact.get(origin) or self._grant(exchange, origin)
         if grant is not None:

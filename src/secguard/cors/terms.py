@@ -54,7 +54,7 @@ class Terms:
         self._preflight = self._prepare(sorted(names.values()))
         self.declared = self._declare(meets)
 
-        self._everybody = self._tell(ALL.encode(), "any") if fields.everybody else None
+        self.everybody = self._tell(ALL.encode(), "any") if fields.everybody else None
         patterns = [entry for entry in fields.allow_origins if WILDCARD in entry]
         exact = [entry.encode() for entry in fields.allow_origins if entry not in patterns]
         self.exact = {origin: self._tell(origin, "exact") for origin in exact}
@@ -64,8 +64,8 @@ class Terms:
 
     def grant(self, origin: bytes) -> Grant | None:
         """Return what this Origin is told, or None where it is not allowed."""
-        if self._everybody is not None:
-            return self._everybody
+        if self.everybody is not None:
+            return self.everybody
         grant = self.exact.get(origin)
         # The length comes first: it bounds what is remembered, and what the regular expression may cost.
         if grant is None and self._look is not None and len(origin) <= LONGEST_ORIGIN:

@@ -162,14 +162,14 @@ class RequestLimitsPolicy(Policy):
 
     def _wrong_length(self, exchange: Exchange, length: bytes, most: float) -> Reply | None:
         """Return the refusal of a Content-Length that is none, or larger than allowed."""
-        if most == inf or exchange.kind == "websocket":
+        if exchange.kind == "websocket":
             return None
         if not length.isdigit():  # RFC 9110 section 8.6: 1*DIGIT, and so neither a sign nor a list
             status, reason = HTTPStatus.BAD_REQUEST, "Content-Length is no number (RFC 9110 section 8.6)"
             return self.context.refuse(exchange, status, "requests.length", reason, *_closing(exchange), length=length)
         # As texts: int() would take a time that grows with the square of their length.
-        digits, limit = length.lstrip(b"0"), b"%d" % most
-        if (len(digits), digits) > (len(limit), limit):
+        digits, limit = length.lstrip(b"0"), b"%d" % most if most < inf else b""
+        if limit and (len(digits), digits) > (len(limit), limit):
             return self._large_body(exchange, most, length=length)
         return None
 
