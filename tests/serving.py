@@ -26,12 +26,14 @@ def uvicorn(
     *options: str,
     folder: Path = ROOT,
     variables: Mapping[str, str] | None = None,
+    port: int = 0,
 ) -> Iterator[int]:
-    """Serve `app` (`module:name`) from `folder` on a free port of loopback, and yield the port."""
+    """Serve `app` (`module:name`) from `folder` on a port of loopback, a free one unless told, and yield the port."""
     with socket.socket() as listener:
-        listener.bind((LOOPBACK, 0))
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((LOOPBACK, port))
         listener.listen(64)
-        port: int = listener.getsockname()[1]
+        port = listener.getsockname()[1]
         descriptor = listener.fileno()
         command = [sys.executable, "-m", "uvicorn", app, "--fd", str(descriptor), *options]
         server = subprocess.Popen(
