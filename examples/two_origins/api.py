@@ -6,9 +6,9 @@ from urllib.parse import parse_qs
 
 from fastapi import Cookie, FastAPI, Request, Response, WebSocket
 from pydantic import BaseModel
-from secguard.cors import CORSRule, CORSSettings
 
 from secguard import Settings, protect
+from secguard.cors import CORSRule, CORSSettings
 
 PAGE = os.environ.get("PAGE_ORIGIN", "http://localhost:8001")
 LOGO = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 8 8"><circle cx="4" cy="4" r="4" fill="teal"/></svg>'
