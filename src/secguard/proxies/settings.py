@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import re
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import ip_network
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from secguard._http import is_field_name
+from secguard._networks import check_network, check_once
 from secguard.policy import Direct, Resolver, Section
 from secguard.policy.section import COMMAS, Several
 from secguard.proxies.resolver import Notice, ProxyResolver
@@ -17,8 +17,6 @@ from secguard.proxies.resolver import Notice, ProxyResolver
 UNIX: Final = "unix"
 FORWARDED: Final = "forwarded"
 
-_PREFIX: Final = re.compile(r"0|[1-9][0-9]{0,2}")
-_MAPPED: Final = IPv6Network("::ffff:0:0/96")  # RFC 4291 section 2.5.5.2
 _EVERYBODY: Final = {"0.0.0.0/0", "::/0"}
 
 
@@ -31,32 +29,7 @@ def _check_trusted(entry: str) -> str:
             "proxies-everybody",
             "* would let every client choose its own address: name the proxies, such as 10.0.0.0/8",
         )
-    head, slash, prefix = entry.partition("/")
-    try:
-        if "%" in head or (slash and not _PREFIX.fullmatch(prefix)):
-            raise ValueError
-        network = ip_network(entry, strict=False)
-        address = ip_address(head)
-    except ValueError:
-        raise PydanticCustomError(
-            "cidr-malformed",
-            "{entry} is no address and no network: write it like 10.0.0.0/8, 192.0.2.7, 2001:db8::/32 or unix",
-            {"entry": repr(entry)},
-        ) from None
-    if network.network_address != address:
-        raise PydanticCustomError(
-            "cidr-host-bits",
-            "{entry} has host bits: write {network} for the network, or {address} for the one address",
-            {"entry": entry, "network": str(network), "address": str(address)},
-        )
-    network = _unmapped(network)
-    return str(network) if network.num_addresses > 1 else str(network.network_address)
-
-
-def _unmapped(network: IPv4Network | IPv6Network) -> IPv4Network | IPv6Network:
-    if isinstance(network, IPv6Network) and network.subnet_of(_MAPPED):
-        return IPv4Network((int(network.network_address) & 0xFFFF_FFFF, network.prefixlen - 96))
-    return network
+    return check_network(entry, also=UNIX)
 
 
 def _check_name(name: str) -> str:
@@ -94,9 +67,8 @@ class ProxiesSettings(Section):
 
     @model_validator(mode="after")
     def _agrees(self) -> Self:
+        check_once("trusted", self.trusted)
         for entry in self.trusted:
-            if self.trusted.count(entry) > 1:
-                raise PydanticCustomError("cidr-twice", "trusted names {entry} twice: keep one", {"entry": entry})
             if entry in _EVERYBODY and "max_hops" not in self.model_fields_set:
                 raise PydanticCustomError(
                     "proxies-everybody",
