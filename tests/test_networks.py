@@ -214,6 +214,14 @@ def test_lines_have_comments_blanks_and_line_ends_of_any_kind() -> None:
     assert len(made) == 3
 
 
+def test_a_set_of_many_is_searched_like_one_of_few() -> None:
+    few = {value * 7919 % 2**32 for value in range(40_000)}
+    made = Networks([*(str(IPv4Address(value)) for value in few), *(f"2001:db8::{at:x}" for at in range(0, 20_000, 2))])
+    assert [value for value in range(0, 2**32, 1_000_003) if (IPv4Address(value) in made) is not (value in few)] == []
+    assert all(IPv4Address(value) in made for value in few)
+    assert [at for at in range(20_000) if (IPv6Address(0x20010DB8 << 96 | at) in made) is not (at % 2 == 0)] == []
+
+
 def test_an_empty_set_holds_nobody() -> None:
     assert ip_address("10.0.0.1") not in Networks()
     assert ip_address("::1") not in Networks(["# nobody"])

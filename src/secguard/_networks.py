@@ -17,7 +17,7 @@ from functools import lru_cache, partial
 from heapq import merge
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from socket import AF_INET, AF_INET6, inet_pton
-from typing import Final, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 from pydantic_core import PydanticCustomError
 
@@ -82,6 +82,13 @@ def _unmapped(network: Network) -> Network:
     return network
 
 
+class AddressSet(Protocol):
+    """What can be asked whether it holds an address, given as `exchange.client` is."""
+
+    def __contains__(self, address: Address, /) -> bool:
+        """Whether it does."""
+
+
 class NetworksError(ValueError):
     """Lines that are no networks. The message tells of the first ten by number, and how many more there are.
 
@@ -135,7 +142,7 @@ class Networks:
         self._holds_v4 = lru_cache(maxsize=4096)(partial(_holds_v4, starts, ends))
         self._holds_v6 = lru_cache(maxsize=4096)(partial(_holds_v6, *starts_v6, *ends_v6))
 
-    def __contains__(self, address: Address) -> bool:
+    def __contains__(self, address: Address, /) -> bool:
         return (self._holds_v4 if address.version == 4 else self._holds_v6)(int(address))
 
     def __len__(self) -> int:

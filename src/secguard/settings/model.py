@@ -18,6 +18,7 @@ from secguard.csrf import CSRFPolicy, CSRFSettings
 from secguard.headers import HeadersPolicy, HeadersSettings
 from secguard.hosts import LOOPBACK, HostsPolicy, HostsSettings
 from secguard.https import HttpsPolicy, HttpsSettings
+from secguard.ip_access import IPAccessPolicy, IPAccessSettings
 from secguard.policy import Context, ContextOptions, Environment, Mode, Policy, Profile, Section
 from secguard.policy.section import COMMAS, Several
 from secguard.proxies import ProxiesSettings
@@ -38,6 +39,7 @@ _OUTERMOST_FIRST: Final[tuple[tuple[str, _Make], ...]] = (
     ("cors", CORSPolicy),
     ("hosts", HostsPolicy),
     ("https", HttpsPolicy),
+    ("ip_access", IPAccessPolicy),
     ("csrf", CSRFPolicy),
     ("requests", RequestLimitsPolicy),
 )
@@ -99,6 +101,8 @@ class Settings(Readable):
     """Which hosts the app answers to: any, unless set. In development, loopback names and `testserver`."""
     https: HttpsSettings | None = Field(default_factory=HttpsSettings)
     """When plain http is redirected."""
+    ip_access: IPAccessSettings | None = None
+    """Which addresses may come in, everywhere and by path: all, unless set."""
     proxies: ProxiesSettings | None = Field(default_factory=ProxiesSettings)
     """Whose word about the client is taken: nobody's, unless set."""
     csrf: CSRFSettings | None = Field(default_factory=CSRFSettings)
