@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from pathlib import Path
 
 import pytest
 from hypothesis import assume, example, given
@@ -13,6 +15,8 @@ from pydantic_core import PydanticCustomError
 
 from secguard._networks import Address, Network, Networks, NetworksError, check_network, check_once
 from secguard.policy import parse_address
+from tests.benchmarks.networks import CANDIDATES, Candidate, Measured, alone, write_networks
+from tests.helpers import PATIENCE
 
 # --- the grammar ---
 
@@ -242,3 +246,28 @@ def test_of_a_file_that_is_something_else_the_first_mistakes_are_told() -> None:
     assert str(caught.value).count("line ") == 10
     assert str(caught.value).endswith("; and 4990 more")
     assert len(str(caught.value)) < 2000
+
+
+# --- what the benchmark compares ---
+
+
+INSTALLED = {candidate.name: candidate for candidate in CANDIDATES if find_spec(candidate.module)}
+
+
+@pytest.mark.parametrize("candidate", INSTALLED.values(), ids=INSTALLED)
+def test_all_that_is_compared_gives_the_same_answers(candidate: Candidate, tmp_path: Path) -> None:
+    path = tmp_path / "networks.txt"
+    write_networks(path, 500)
+    found = alone(candidate, path, PATIENCE * 6)
+    assert isinstance(found, Measured), found
+    assert found.wrong == 0
+
+
+@pytest.mark.slow
+def test_a_million_networks_are_right_and_small(tmp_path: Path) -> None:
+    path = tmp_path / "networks.txt"
+    write_networks(path, 1_000_000)
+    found = alone(CANDIDATES[0], path, 600)
+    assert isinstance(found, Measured), found
+    assert found.wrong == 0
+    assert found.peak < 200

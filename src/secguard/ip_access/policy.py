@@ -104,6 +104,8 @@ class IPAccessPolicy(Policy):
     def _matching(self, exchange: Exchange) -> tuple[Sequence[_Place], Sequence[_Place]]:
         """Return the places whose `deny` holds, and those that decide who may come in."""
         routed = self._patterns.match((exchange.routed,))
+        if not routed and len(exchange.paths) == 1:  # which is what most requests are
+            return self._everywhere, self._everywhere
         held = dict.fromkeys(routed)
         deciding = [self._by_rule[routed[-1]] if routed else self._everywhere[0]]
         for path in exchange.paths:
