@@ -25,6 +25,7 @@ from secguard.events import Event
 from secguard.headers import HeadersPolicy, HeadersSettings
 from secguard.hosts import HostsPolicy, HostsSettings
 from secguard.https import HttpsPolicy, HttpsSettings
+from secguard.ip_access import IPAccessPolicy, IPAccessRule, IPAccessSettings
 from secguard.policy import Context, Exchange, Outcome, Policy, Reply, Section
 from secguard.requests import RequestLimitsPolicy, RequestsPolicy, RequestsSettings
 from tests.helpers import Line, Message, Scope, http_scope, websocket_scope
@@ -107,6 +108,16 @@ REAL: list[st.SearchStrategy[Recipe]] = [
         CSRFSettings(isolate=True, trusted_origins=("https://a.example",), dangerously_exempt_paths=("/admin",)),
         CSRFSettings(require_origin=True, mode="report"),
         CSRFSettings(token=TokenSettings(paths=("/users",))),
+    ),
+    real(
+        IPAccessPolicy,
+        IPAccessSettings(deny=["203.0.113.0/24"]),
+        IPAccessSettings(deny=["2001:db8::/32"], mode="report"),
+        IPAccessSettings(
+            allow=["2001:db8::/32"],
+            refusal=404,
+            rules=[IPAccessRule(paths=["/admin"]), IPAccessRule(paths=["/users/{id}"], allow=["203.0.113.9"])],
+        ),
     ),
 ]
 

@@ -29,6 +29,10 @@ SECTIONS: Final[dict[str, Any]] = {
     },
     "hosts": {"allowed": ["example.com", "*.example.org", "[::1]:8443"]},
     "https": {"redirect": "always", "exempt_paths": ["/health"]},
+    "ip_access": {
+        "deny": ["192.0.2.128/25", "fe80::/10"],
+        "rules": [{"paths": ["/admin", "/users/{id}"], "allow": ["192.0.2.7", "2001:db8::/32"]}],
+    },
     "proxies": {
         "trusted": ["192.0.2.0/24", "2001:db8::/32"],
         "proto": "x-forwarded-proto",

@@ -78,7 +78,7 @@ def label(source: Path) -> str:
 
 
 def test_settings_has_sections() -> None:
-    assert {"cors", "csrf", "headers", "hosts", "https", "proxies", "requests"} <= set(sections())
+    assert {"cors", "csrf", "headers", "hosts", "https", "ip_access", "proxies", "requests"} <= set(sections())
 
 
 @pytest.mark.parametrize("section", sections())

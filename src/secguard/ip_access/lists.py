@@ -31,7 +31,7 @@ class NetworkList:
 
     Example:
         >>> banned = NetworkList(["192.0.2.0/24"])
-        >>> section = IPAccessSettings(deny=["198.51.100.7", banned])
+        >>> settings = Settings(ip_access={"deny": ["198.51.100.7", banned]})
         >>> banned.add("203.0.113.9")
         >>> sorted(banned)
         ['192.0.2.0/24', '203.0.113.9']
