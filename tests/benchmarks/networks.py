@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import gc
 import json
+import resource
 import subprocess
 import sys
 import time
@@ -217,8 +218,11 @@ def _timed(ask: Ask, asked: list[Address]) -> tuple[float, list[bool]]:
 
 
 def _resident(name: str) -> float:
-    """Return the MiB that the kernel tells of this process."""
-    status = Path("/proc/self/status").read_text()
+    """Return the MiB that Linux tells of this process; elsewhere its peak, which is coarser."""
+    try:
+        status = Path("/proc/self/status").read_text()
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     (line,) = [line for line in status.splitlines() if line.startswith(f"{name}:")]
     return int(line.split()[1]) / 1024
 
