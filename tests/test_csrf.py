@@ -323,7 +323,7 @@ def test_client_learns_the_reason_in_development_only() -> None:
         pytest.param("app.example.com", "write https://app.example.com", id="no scheme"),
         pytest.param("https://app.example.com/", "write https://app.example.com", id="trailing slash"),
         pytest.param("https://*.example.com", "where patterns are taken", id="pattern"),
-        pytest.param("*", "no scheme", id="everybody"),
+        pytest.param("*", "name the origins", id="everybody"),
         pytest.param("null", "nobody in particular", id="null"),
     ],
 )

@@ -352,7 +352,7 @@ def test_token_needs_keys() -> None:
     assert (found.code, found.where) == ("csrf-token-keys", "SECGUARD_CSRF__TOKEN__PATHS")
     assert "SECGUARD_SECRET_KEYS" in found.message
     made = settings({"SECGUARD_CSRF__TOKEN__PATHS": "/account", "SECGUARD_SECRET_KEYS": ONE})
-    assert type(made.policies(sinks=())[-1]) is TokenPolicy
+    assert TokenPolicy in map(type, made.policies(sinks=()))
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,11 @@ SECTIONS: Final[dict[str, Any]] = {
         ],
     },
     "csrf": {"trusted_origins": ["https://a.example"], "isolate": True, "dangerously_exempt_paths": ["/health"]},
+    "requests": {
+        "body_timeout": None,  # step_through has no clock
+        "max_body_size": 5,
+        "rules": [{"paths": ["/admin"], "methods": ["GET"]}, {"paths": ["/users"], "max_concurrency": 9}],
+    },
 }
 ONCE: Final = (
     *(b"strict-transport-security", b"x-content-type-options", b"x-frame-options", b"referrer-policy", b"x-extra"),

@@ -42,6 +42,7 @@ class _Course:
 
     limits: Limits
     waited: float = 0.0  # seconds, for the body
+    silent: float = 0.0  # seconds, since the last part of it
     received: int = 0  # bytes of it
     complete: bool = False
     passed: int = 0  # bytes of it that the app has got
@@ -113,14 +114,16 @@ class RequestLimitsPolicy(Policy):
             seconds = limits.websocket_idle_timeout
         elif not course.complete:  # else the app waits for its client to leave, which may take hours
             earned = course.received / limits.body_min_rate if limits.body_min_rate else inf
-            seconds = min(limits.body_timeout, limits.body_timeout + earned - course.waited)
+            seconds = min(limits.body_timeout - course.silent, limits.body_timeout + earned - course.waited)
         return None if seconds == inf else TimeLimit(max(seconds, 0.0), self._late)
 
     def on_wait(self, exchange: Exchange, seconds: float, message: Message | None) -> None:
         """Add up the waiting, and what came of it."""
         course = self._course(exchange)
         course.waited += seconds
+        course.silent += seconds  # an app may give up waiting and begin anew
         if message is not None:
+            course.silent = 0.0
             course.received += len(message.get("body", b""))
             course.complete = not message.get("more_body")
 
