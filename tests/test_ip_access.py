@@ -17,7 +17,7 @@ from starlette.types import ASGIApp
 
 from secguard.guard import Guard
 from secguard.https import HttpsPolicy
-from secguard.ip_access import IPAccessMiddleware, IPAccessPolicy, IPAccessSettings, NetworkList
+from secguard.ip_access import IPAccessMiddleware, IPAccessPolicy, IPAccessRule, IPAccessSettings, NetworkList
 from secguard.policy import Context, Mode, Reply, Resolver
 from secguard.proxies import ProxiesSettings
 from secguard.requests import RequestsPolicy, RequestsSettings
@@ -519,3 +519,34 @@ def test_a_live_list_is_obeyed_at_once() -> None:
     assert own.admit(request) is None
     friends.replace([])
     assert own.admit(request) is not None
+
+
+# What is remembered
+
+
+def test_flood_of_addresses_leaves_a_bounded_memory() -> None:
+    policy = IPAccessPolicy(IPAccessSettings(deny=["203.0.113.9"]))
+    for number in range(10_000):
+        assert policy.admit(exchange(client=(f"198.51.{number // 256}.{number % 256}", 1))) is None
+        assert policy.admit(exchange(client=(f"fe80::1%{'z' * 50_000}{number}", 1))) is None
+    assert len(policy._welcome) <= 4096
+    assert max(map(len, policy._welcome)) < 50
+    assert policy.admit(exchange(client=("203.0.113.9", 1))) is not None
+
+
+def test_client_that_may_come_in_may_not_come_in_everywhere() -> None:
+    office = IPAccessRule(paths=["/admin"], allow=["10.0.0.0/8"])
+    policy = IPAccessPolicy(IPAccessSettings(rules=[office]))
+    client = ("198.51.100.7", 1)
+    for _ in range(2):
+        assert policy.admit(exchange("/", client=client)) is None
+        assert policy.admit(exchange("/admin", client=client)) is not None
+
+
+def test_list_that_code_changes_is_asked_each_time() -> None:
+    banned = NetworkList()
+    policy = IPAccessPolicy(IPAccessSettings(deny=["192.0.2.1", banned]))
+    client = ("198.51.100.7", 1)
+    assert policy.admit(exchange(client=client)) is None
+    banned.add("198.51.100.7")
+    assert policy.admit(exchange(client=client)) is not None

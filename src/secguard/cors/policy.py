@@ -13,7 +13,7 @@ from starlette.types import ASGIApp
 from secguard._http import Declared, Lines
 from secguard._paths import Matched, PathRules
 from secguard.cors.settings import CORSSettings
-from secguard.cors.terms import Grant, Terms, asked_for
+from secguard.cors.terms import ALLOW_CREDENTIALS, ALLOW_ORIGIN, EXPOSE_HEADERS, Grant, Terms, asked_for
 from secguard.events import escape
 from secguard.guard import Guard
 from secguard.guard.inside import inside
@@ -58,6 +58,7 @@ class CORSPolicy(Policy):
     """
 
     section: CORSSettings
+    sets = frozenset({ALLOW_ORIGIN, ALLOW_CREDENTIALS, EXPOSE_HEADERS})
 
     def __init__(self, section: CORSSettings, context: Context | None = None) -> None:
         super().__init__(context)

@@ -14,12 +14,12 @@ from secguard.cors.settings import ALL, FORBIDDEN_METHODS, METHODS, SAFELISTED, 
 from secguard.policy.exchange import Allowed
 
 ALLOW_ORIGIN: Final = b"access-control-allow-origin"
-_EXPOSE: Final = b"access-control-expose-headers"
-_CREDENTIALS: Final = b"access-control-allow-credentials"
+EXPOSE_HEADERS: Final = b"access-control-expose-headers"
+ALLOW_CREDENTIALS: Final = b"access-control-allow-credentials"
 _METHODS: Final = b"access-control-allow-methods"
 _HEADERS: Final = b"access-control-allow-headers"
 _MAX_AGE: Final = b"access-control-max-age"
-_NEVER_THE_APPS: Final = (_CREDENTIALS, _METHODS, _HEADERS, _MAX_AGE, b"access-control-allow-private-network")
+_NEVER_THE_APPS: Final = (ALLOW_CREDENTIALS, _METHODS, _HEADERS, _MAX_AGE, b"access-control-allow-private-network")
 
 _LONGEST_LIST: Final = 4096  # bytes of Access-Control-Request-Headers: they may be sent back
 
@@ -47,7 +47,7 @@ class Terms:
     def __init__(self, fields: CORSFields, meets: Callable[[bytes], bool] | None = None) -> None:
         """Prepare the fields. `meets` is called with what the app sends as Access-Control-Allow-Origin, if it does."""
         self._fields = fields
-        self._expose = ((_EXPOSE, _listed(fields.expose_headers)),) if fields.expose_headers else ()
+        self._expose = ((EXPOSE_HEADERS, _listed(fields.expose_headers)),) if fields.expose_headers else ()
         self._methods = None if ALL in fields.allow_methods else frozenset(map(str.encode, fields.allow_methods))
         names = {name.lower(): name for name in (*SAFELISTED, *fields.allow_headers)}
         self._names = None if ALL in names else frozenset(map(str.encode, names))
@@ -113,7 +113,7 @@ class Terms:
     def _tell(self, origin: bytes, allowed: Allowed) -> Grant:
         lines: tuple[Line, ...] = ((ALLOW_ORIGIN, origin),)
         if self._fields.allow_credentials:
-            lines = (*lines, (_CREDENTIALS, b"true"))
+            lines = (*lines, (ALLOW_CREDENTIALS, b"true"))
         everywhere = () if allowed == "any" else (*lines, *self._expose)  # what everybody is told is declared
         return Grant(allowed, everywhere, (*lines, *self._preflight))
 
@@ -140,10 +140,15 @@ class Terms:
         """
         never = tuple(override(name, None) for name in _NEVER_THE_APPS)
         if not self._fields.everybody:
-            return override(ALLOW_ORIGIN, None, unless=meets), override(_EXPOSE, None), *never, join(b"vary", b"Origin")
+            return (
+                override(ALLOW_ORIGIN, None, unless=meets),
+                override(EXPOSE_HEADERS, None),
+                *never,
+                join(b"vary", b"Origin"),
+            )
         embeds = (keep(b"cross-origin-resource-policy", b"cross-origin"),) if self._fields.embeddable else ()
         exposed = self._expose[0][1] if self._expose else None
-        return override(ALLOW_ORIGIN, b"*", unless=meets), override(_EXPOSE, exposed), *never, *embeds
+        return override(ALLOW_ORIGIN, b"*", unless=meets), override(EXPOSE_HEADERS, exposed), *never, *embeds
 
 
 def asked_for(values: Sequence[bytes]) -> tuple[bytes, ...] | None:

@@ -259,15 +259,22 @@ def _steps(policies: Sequence[Policy], lines: Sequence[Sequence[Declared]], *, r
     """Order what makes the headers, innermost policy first. Lines declared between two hooks are set in one go."""
     stretches: list[list[Declared]] = [[]]
     hooks: list[Hook] = []
-    for policy, declared in zip(reversed(policies), reversed(lines), strict=True):
+    last: list[Hook] = []
+    for at in reversed(range(len(policies))):
+        policy, outside = policies[at], policies[:at]
         revises = revising and _overrides(policy, "revise")
         if not revises:
-            stretches[-1] += declared
+            stretches[-1] += lines[at]
         own = [policy.revise] * revises + [policy.finish] * _overrides(policy, "finish")
+        if not revising and policy.sets and not any(_overrides(other, "finish") for other in outside):
+            declared_outside = {line.name for declared in lines[:at] for line in declared}
+            if policy.sets.isdisjoint(declared_outside):
+                last += own  # whether before or after those lines makes no difference, but for the time it takes
+                continue
         hooks += own
         stretches += [[] for _ in own]
     merges = [compile_lines(declared) if declared else None for declared in stretches[1:]]
-    return compile_lines(stretches[0]), tuple(zip(hooks, merges, strict=True))
+    return compile_lines(stretches[0]), (*zip(hooks, merges, strict=True), *((hook, None) for hook in last))
 
 
 def _rooted(app: object) -> Rooted | None:

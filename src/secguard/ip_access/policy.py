@@ -18,6 +18,8 @@ from secguard.ip_access.watch import Watch
 from secguard.policy import Context, ContextOptions, Exchange, Policy, Reply, Verdict
 
 _List: TypeAlias = tuple[str, AddressSet]
+_MOST_REMEMBERED: Final = 4096
+_LONGEST_ADDRESS: Final = len("ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255")
 
 _DENIED: Final = "the address is in a deny list"
 _STRANGER: Final = "the address is in no allow list"
@@ -67,6 +69,9 @@ class IPAccessPolicy(Policy):
         self._everywhere = (self._place(section, {}, is_open=not section.selects),)
         self._by_rule = [self._place(rule, {"rule": ", ".join(rule.paths)}) for rule in section.rules]
         self._patterns = PathRules(rule.paths for rule in section.rules)
+        # Addresses as the server writes them, of clients that may come in everywhere; where nobody else has a word.
+        self._welcome: set[str] = set()
+        self._remembers = not self.context.resolver.trusts and not any(part.is_live for part in parts)
         self._status = HTTPStatus(section.refusal)
         self._admits_unknown = section.allow_unknown_clients
 
@@ -83,12 +88,15 @@ class IPAccessPolicy(Policy):
 
     def admit(self, exchange: Exchange) -> Verdict:
         """Let the request pass if its client may come in."""
-        if self._watches:
-            self.watch.look()
+        if self._watches and self.watch.look():
+            self._welcome.clear()
         places: Sequence[_Place] = self._everywhere
         deciding: Sequence[_Place] = places
         if self._by_rule:
             places, deciding = self._matching(exchange)
+        address = exchange.address
+        if places is self._everywhere and address and address[0] in self._welcome:
+            return None
         client = exchange.client
         if client is None:
             return self._judge_unknown(exchange, places, deciding)
@@ -99,7 +107,15 @@ class IPAccessPolicy(Policy):
         for place in deciding:
             if not place.admits(client):
                 return self._refuse(exchange, "ip_access.not-allowed", _STRANGER if place.allow else _NOBODY, place)
+        if self._remembers and places is self._everywhere and exchange.peer:
+            self._remember(exchange.peer)
         return None
+
+    def _remember(self, peer: str) -> None:
+        if len(self._welcome) >= _MOST_REMEMBERED:
+            self._welcome.clear()
+        if len(peer) <= _LONGEST_ADDRESS:  # a zone id may have any length
+            self._welcome.add(peer)
 
     def _matching(self, exchange: Exchange) -> tuple[Sequence[_Place], Sequence[_Place]]:
         """Return the places whose `deny` holds, and those that decide who may come in."""

@@ -81,6 +81,11 @@ class IPAccessFields(Section):
         return [file for file in (*self.allow_files, *self.deny_files) if isinstance(file, NetworkFile)]
 
     @property
+    def is_live(self) -> bool:
+        """Whether code can change it while the app runs."""
+        return any(isinstance(entry, NetworkList) for entry in (*self.allow, *self.deny))
+
+    @property
     def denies(self) -> bool:
         """Whether it says who may not."""
         return bool(self.deny or self.deny_files)

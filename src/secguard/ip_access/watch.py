@@ -61,12 +61,16 @@ class Watch:
         """Return what stands for the file while it is watched."""
         return self._files[file.path]
 
-    def look(self) -> None:
-        """Take up what was read, and have read what has changed. Returns at once, and nearly always does nothing."""
+    def look(self) -> bool:
+        """Take up what was read, and have read what has changed. Say whether other networks are in force now.
+
+        Returns at once, and nearly always does nothing.
+        """
         now = self._context.clock()
         pauses = 0 <= now - self._looked < PAUSE  # a clock that was set back must not keep us waiting
         if (pauses and not self._read) or not self._lock.acquire(blocking=False):
-            return
+            return False
+        takes_up = bool(self._read)
         try:
             while self._read:
                 self._take_up(*self._read.popleft())
@@ -76,6 +80,7 @@ class Watch:
                     self._read_again([watched for watched in self._files.values() if watched.is_due(now)])
         finally:
             self._lock.release()
+        return takes_up
 
     def _read_again(self, due: list[Watched]) -> None:
         if not due:

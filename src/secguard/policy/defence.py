@@ -55,6 +55,8 @@ class Policy:
     """The path patterns that `declare` depends on. A rule applies to the path as routed."""
     offers: Offers = MappingProxyType({})
     """What endpoints find on `request.state`, by name, and how it is made when it is read."""
+    sets: frozenset[bytes] | None = None
+    """The names that `finish` sets, where it sets no others: lines of other names need not wait for it."""
     unneeded: frozenset[str] = frozenset()
     """Hooks that its class overrides, and that its section has no use for: they are never called."""
 

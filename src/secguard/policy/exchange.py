@@ -64,6 +64,7 @@ class Exchange:
 
     It is cached in the scope, where two Guards and the endpoint share it, and holds no reference back to the scope.
     `kind` is `http` or `websocket`, and `method` that of the request: a handshake is a GET (RFC 6455 section 4.1).
+    `address` has host and port of the other end of the socket, as the server tells them.
     `lines` are the request's header lines as they came; `headers` is a mapping from name to value that holds the
     last line of each name, which is the only one where hygiene has passed and the name may not repeat. `named_host` is
     the Host header taken apart, and `tls` tells whether the scope says https or wss: both may be a proxy's and not the
@@ -88,6 +89,7 @@ class Exchange:
         self.kind: Literal["http", "websocket"] = scope["type"]
         self.method: str = scope.get("method", "GET")
         self.path: str = scope["path"]
+        self.address: tuple[str, Any] | None = scope.get("client")
         self.named_host: Host | None = HOSTS[self.headers.get(b"host", b"")]
         self.tls: bool = scope.get("scheme") in SECURE_SCHEMES
         if not resolver.trusts:
@@ -143,11 +145,6 @@ class Exchange:
     def http_version(self) -> str:
         """`1.0`, `1.1`, `2` or `3`."""
         return self._scope.get("http_version") or "1.1"
-
-    @property
-    def address(self) -> tuple[str, Any] | None:
-        """Host and port of the other end of the socket, as the server tells them."""
-        return self._scope.get("client")
 
     @lazy
     def identity(self) -> Peer:
