@@ -25,6 +25,7 @@ from secguard.policy.section import COMMAS, Several
 LOOPBACK: Final = ("localhost", "*.localhost", "127.0.0.1", "[::1]", "testserver")
 
 _WILDCARD: Final = "*."
+_MOST_REMEMBERED: Final = 1024
 _ADDRESS: Final = re.compile(r"[0-9.]+|\[.*")
 
 
@@ -109,19 +110,31 @@ class HostsPolicy(Policy):
         super().__init__(context)
         self.section = section
         self._exact = frozenset(entry for entry in section.allowed if not entry.startswith(_WILDCARD))
+        # Host lines that name an allowed one, where nobody's word about another host is taken.
+        self._welcome: set[bytes] = set()
+        self._remembers = not self.context.resolver.trusts
         self._above = frozenset(entry.removeprefix(_WILDCARD) for entry in section.allowed if entry not in self._exact)
 
     def admit(self, exchange: Exchange) -> Verdict:
         """Let the request pass if its host is allowed."""
+        named = exchange.headers.get(b"host")
+        if named in self._welcome:
+            return None
         host = exchange.host
         if host is None:
             return self._refuse(exchange, "the request names no well-formed host (RFC 9110 section 7.2)")
-        # Most requests name an entry, or a name right below one.
-        if host.name in self._exact or host.name.partition(".")[2] in self._above or self._below_an_entry(host.name):
-            return None
-        if host.port and (str(host) in self._exact or self._below_an_entry(str(host))):
-            return None
-        return self._refuse(exchange, "the host is not in hosts.allowed (SECGUARD_HOSTS__ALLOWED)", host=str(host))
+        if not self._allows(host):
+            return self._refuse(exchange, "the host is not in hosts.allowed (SECGUARD_HOSTS__ALLOWED)", host=str(host))
+        if self._remembers and named is not None:
+            if len(self._welcome) >= _MOST_REMEMBERED:
+                self._welcome.clear()
+            self._welcome.add(named)
+        return None
+
+    def _allows(self, host: Host) -> bool:
+        if host.name in self._exact or self._below_an_entry(host.name):
+            return True
+        return host.port is not None and (str(host) in self._exact or self._below_an_entry(str(host)))
 
     def _below_an_entry(self, name: str) -> bool:
         # Label by label, not entry by entry: the cost does not grow with the list.

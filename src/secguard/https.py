@@ -72,7 +72,7 @@ class HttpsPolicy(Policy):
 
     def admit(self, exchange: Exchange) -> Verdict:
         """Let pass what is secure, exempt, or not proven plain."""
-        if exchange.secure:
+        if exchange.tls if self._unaided else exchange.secure:
             if self._unaided and not self._serves_tls and exchange.tls:
                 self._serves_tls = _is_straight(exchange)
             return None

@@ -92,9 +92,6 @@ class Exchange:
         self.address: tuple[str, Any] | None = scope.get("client")
         self.named_host: Host | None = HOSTS[self.headers.get(b"host", b"")]
         self.tls: bool = scope.get("scheme") in SECURE_SCHEMES
-        if not resolver.trusts:
-            # Known already: nobody need be asked. Attributes hide the lazy ones below.
-            self.host, self.secure = self.named_host, self.tls
         self._scope = dict(scope)  # one copy costs less than reading every key that somebody may ask for
         self._resolver = resolver
         self._app_root = app_root
@@ -156,17 +153,17 @@ class Exchange:
     @lazy
     def client(self) -> Address | None:
         """The client's address: the nearest one that no trusted proxy vouches away. None on a unix socket."""
-        return self.identity.client
+        return self.identity.client if self._resolver.trusts else parse_address(self.peer)
 
     @lazy
     def secure(self) -> bool:
         """Whether the client speaks https or wss."""
-        return self.identity.secure
+        return self.identity.secure if self._resolver.trusts else self.tls
 
     @lazy
     def host(self) -> Host | None:
         """The host that the client asked for, or None where the request names none that is well-formed."""
-        return self.identity.host
+        return self.identity.host if self._resolver.trusts else self.named_host
 
     @property
     def peer(self) -> str | None:
