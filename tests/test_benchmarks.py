@@ -30,7 +30,9 @@ from tests.benchmarks.cases import (
 )
 from tests.benchmarks.hygiene import ADMITTED, POSTED, REFUSED
 from tests.benchmarks.traffic import BROWSER, Line, Traffic, answer, headers_of
+from tests.helpers import drive, websocket_scope
 from tests.serving import ROOT, clean_environment
+from tests.slow_clients import Timetable, attempt_slowly, post
 
 HEADERS = (BY_HAND, FLOOR, HEADERS_ONLY, EVERYTHING)
 SENDS_POLICY = (FLOOR, EVERYTHING)
@@ -195,6 +197,54 @@ def test_floor_and_guard_refuse_the_same(traffic: Traffic) -> None:
     floor, guard = (answer(case.wrap(text_app()), traffic.scope()) for case in (FLOOR, EVERYTHING))
     assert floor[0]["status"] == guard[0]["status"] >= 400
     assert headers_of(floor) == headers_of(guard)
+
+
+async def reading(scope: Scope, receive: Receive, send: Send) -> None:
+    """Read the whole body, or a websocket's messages."""
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.accept", "headers": []})
+    while (message := await receive()).get("more_body") or "text" in message or "bytes" in message:
+        pass
+    if scope["type"] == "http":
+        await PlainTextResponse("read")(scope, receive, send)
+
+
+MIB = 2**20
+UPLOADS = {
+    "small": (post((0, b"x")), 200),
+    "as large as allowed": (post(*[(0, b"x" * MIB)] * 10), 200),
+    "too large": (post(*[(0, b"x" * MIB)] * 11), 413),
+    "slow, but not too slow": (post(*[(20, b"x" * 10_000)] * 9), 200),
+    "too slow": (post(*[(20, b"x" * 5000)] * 9), 408),
+    "silent": (post((0, b"x" * MIB), ends=False), 408),
+}
+
+
+@pytest.mark.parametrize(("incoming", "status"), UPLOADS.values(), ids=UPLOADS)
+def test_floor_and_guard_take_the_same_bodies(incoming: Timetable, status: int) -> None:
+    scope = next(iter(POSTED.values())).scope()
+    (floor, at), (guard, then) = (
+        attempt_slowly(case.wrap(reading), {**scope, "state": {}}, incoming) for case in (FLOOR, EVERYTHING)
+    )
+    assert floor.status == guard.status == status
+    assert headers_of(floor.messages) == headers_of(guard.messages)
+    assert at == pytest.approx(then)
+    assert floor.error is guard.error is None
+
+
+SAID: dict[str, tuple[dict[str, object], int | None]] = {
+    "as long a text as allowed": ({"text": "x" * 10 * MIB}, None),
+    "too long a text": ({"text": "ä" * 5 * MIB + "x"}, 1009),
+    "as many bytes as allowed": ({"bytes": b"x" * 10 * MIB}, None),
+    "too many bytes": ({"bytes": b"x" * (10 * MIB + 1)}, 1009),
+}
+
+
+@pytest.mark.parametrize(("said", "code"), SAID.values(), ids=SAID)
+def test_floor_and_guard_take_the_same_messages(said: dict[str, object], code: int | None) -> None:
+    incoming = [{"type": "websocket.receive", **said}, {"type": "websocket.disconnect", "code": 1000}]
+    for case in (FLOOR, EVERYTHING):
+        assert drive(case.wrap(reading), websocket_scope(), incoming).closed == code
 
 
 @pytest.mark.parametrize("case", [FLOOR, EVERYTHING], ids=lambda case: case.name)

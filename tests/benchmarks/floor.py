@@ -9,11 +9,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable
+from dataclasses import dataclass
+from functools import partial
+from http import HTTPStatus
 from ipaddress import AddressValueError, IPv6Address, ip_address
 from os import urandom
 from typing import Any, Final
 from urllib.parse import quote
 
+from anyio import current_time, move_on_after
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tests.benchmarks import by_hand
@@ -23,6 +27,9 @@ from tests.benchmarks.traffic import Line
 ALLOWED_NAME: Final = "example.com"
 MOST_LINES: Final = 100
 MOST_BYTES: Final = 65536
+MOST_BODY: Final = 10 * 1024 * 1024  # and of a websocket's message
+PATIENCE: Final = 30.0  # seconds for the next part of a body,
+RATE: Final = 500  # and so many bytes a second when they are over
 _REMEMBERED: Final = 256
 
 _HOST: Final = re.compile(rb"([A-Za-z0-9_][A-Za-z0-9_.\-]*|\[([0-9A-Fa-f:.]+)\])(?::([0-9]{1,5}))?")
@@ -38,10 +45,15 @@ _TRACES: Final = re.compile(
 )
 _EXEMPT: Final = re.compile(r"/\.well-known/acme-challenge(?:/|\Z)")
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+_METHODS: Final = _SAFE | {"POST", "PUT", "PATCH", "DELETE"}
+_CLOSE: Final[Line] = (b"connection", b"close")
 _REASONS: Final = {
     307: b"Temporary Redirect",
     400: b"Bad Request",
     403: b"Forbidden",
+    405: b"Method Not Allowed",
+    408: b"Request Timeout",
+    413: HTTPStatus(413).phrase.encode(),  # Python 3.13 has the newer one
     431: b"Request Header Fields Too Large",
 }
 _ERROR: Final = b"Internal Server Error\n"
@@ -65,12 +77,23 @@ _EVERYDAY_BUT_CACHING: Final = EVERYDAY - {_CACHING}
 _NO_STORE: Final[Line] = (_CACHING, b"no-store")
 
 
+@dataclass(slots=True)
+class _Body:
+    """What has come of a body so far, and how long that took."""
+
+    received: int = 0
+    waited: float = 0.0
+    complete: bool = False
+
+
 class _State(dict[str, Any]):
     """The state of a request, with what was there in it: it makes the nonce when that is read."""
 
-    __slots__ = ("held", "nonce", "started")
+    __slots__ = ("body", "held", "nonce", "refused", "started")
+    body: _Body | None
     held: dict[str, Any]
     nonce: str | None
+    refused: bool
     started: bool
 
     def __missing__(self, name: str) -> Any:
@@ -92,7 +115,7 @@ class _State(dict[str, Any]):
 
 
 class HonestFloor:
-    """Headers, a policy with its nonce, request hygiene, the hosts of example.com, the https redirect, the origin."""
+    """Headers, a policy with its nonce, hygiene, the hosts of example.com, the https redirect, the origin, limits."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -112,11 +135,13 @@ class HonestFloor:
         state.held = held if (held := scope.get("state")) is not None else {}
         if held:
             state.update(held)
-        state.nonce = None
-        state.started = False
+        state.nonce = state.body = None
+        state.started = state.refused = False
         scope["state"] = state
 
         def forward(message: Message) -> Awaitable[None]:
+            if state.refused:
+                return _discard(message)
             if message["type"] in STARTS:
                 state.started = True
                 headers = message.get("headers", ())
@@ -153,13 +178,19 @@ class HonestFloor:
             and path.isascii()
             and path.isprintable()
             and secure is self.serves_tls
-            and (scope.get("method") in _SAFE or fields.get(b"sec-fetch-site") == b"same-origin")
+            and (
+                scope.get("method") in _SAFE
+                or (fields.get(b"sec-fetch-site") == b"same-origin" and scope.get("method") in _METHODS)
+            )
+            and b"content-length" not in fields
         ) and (reply := self.examine(scope, lines, fields, path, secure)):
             await _answer(scope, forward, *reply)
             return
         try:
-            await self.app(scope, receive, forward)
+            await self.app(scope, partial(_take, state, scope, receive, send, forward), forward)
         except Exception:
+            if state.refused:
+                return
             if not state.started and scope["type"] == "http":
                 await _answer(scope, forward, 500, [], _ERROR)
             raise
@@ -193,7 +224,60 @@ class HonestFloor:
             return 307, [(b"location", f"https://{name}{target}".encode())], _REASONS[307] + b"\n"
         if scope.get("method") not in _SAFE and _acts_from_elsewhere(fields, name, secure):
             return 403, [], _REASONS[403] + b"\n"
+        if scope.get("method", "GET") not in _METHODS:
+            return 405, [(b"allow", ", ".join(sorted(_METHODS)).encode())], _REASONS[405] + b"\n"
+        length = fields.get(b"content-length")
+        if length is not None and scope["type"] == "http":
+            status = 400 if not length.isdigit() else 413 if int(length[:40]) > MOST_BODY else 0
+            if status:
+                return status, _closing(scope), _REASONS[status] + b"\n"
         return None
+
+
+async def _take(state: _State, scope: Scope, receive: Receive, send: Send, forward: Send) -> Message:
+    """Receive what may come, and no more."""
+    if state.refused:
+        return _gone(scope)
+    if scope["type"] == "websocket":
+        message = await receive()
+        said = message.get("bytes") or b""
+        if (text := message.get("text")) and len(text) * 4 > MOST_BODY:
+            said = text.encode()
+        if len(said) > MOST_BODY:
+            state.refused = True
+            await send({"type": "websocket.close", "code": 1009, "reason": ""})
+            return _gone(scope)
+        return message
+    body = state.body = state.body or _Body()
+    if body.complete:
+        return await receive()
+    began, came = current_time(), False
+    message = _gone(scope)
+    with move_on_after(max(0.0, min(PATIENCE, PATIENCE + body.received / RATE - body.waited))):
+        message = await receive()
+        came = True
+    body.waited += current_time() - began
+    body.received += len(message.get("body", b""))
+    body.complete = not message.get("more_body")
+    if came and body.received <= MOST_BODY:
+        return message
+    if not state.started:
+        status = 413 if came else 408
+        await _answer(scope, forward, status, _closing(scope), _REASONS[status] + b"\n")
+    state.refused = True
+    return _gone(scope)
+
+
+def _gone(scope: Scope) -> Message:
+    return {"type": f"{scope['type']}.disconnect", "code": 1006}
+
+
+def _closing(scope: Scope) -> list[Line]:
+    return [_CLOSE] if scope["http_version"].startswith("1") else []
+
+
+async def _discard(message: Message) -> None:
+    """Take what an app sends after its client was refused."""
 
 
 def _with_nonce(headers: list[Line], ready: list[Line], secure: bool, nonce: str, status: int | None) -> list[Line]:
