@@ -157,17 +157,20 @@ def test_events_are_sent_for_hours() -> None:
     assert sent.body == b"tick" * 5
 
 
-def test_what_the_app_gave_up_waiting_for_counts() -> None:
+@pytest.mark.parametrize("parts", [[(0, b"")], [(0, b"x" * 100_000)]], ids=["nothing came", "much came"])
+def test_what_the_app_gave_up_waiting_for_counts(parts: list[tuple[float, bytes]]) -> None:
     """Or an app that looks again every second would let a body take for ever."""
 
     async def impatient(request: Request) -> Response:
+        await request.receive()
         for _ in range(1000):
             with anyio.move_on_after(1):
                 return PlainTextResponse((await request.receive())["type"])
         return PlainTextResponse("never")
 
     app = Starlette(routes=[Route("/", impatient, methods=["POST"])])
-    sent, times = attempt_slowly(limited(app, EventLog(), **RATE), http_scope(**POST), post((2000, b"x")))
+    incoming = post(*parts, (2000, b"x"))
+    sent, times = attempt_slowly(limited(app, EventLog(), **RATE), http_scope(**POST), incoming)
     assert sent.status == 408
     assert times[-1] == pytest.approx(10)
 
