@@ -8,7 +8,6 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import pytest
 
@@ -31,14 +30,20 @@ class Site:
         section = IPAccessSettings.model_validate({"deny_files": [path], **fields})
         self.policy = IPAccessPolicy(section, Context(clock=self.clock, sinks=(self.log,)))
 
-    def denied(self, *, after: float = 0) -> list[str]:
-        """Whom the file denies, some seconds later; what is being read by then, is read."""
-        self.clock.move(after)
+    def later(self, seconds: float = 1) -> bool:
+        """Let time pass, and make the one request that finds out what has changed; what it has read, is read then.
+
+        Return whether that request itself was still denied.
+        """
+        self.clock.move(seconds)
+        denied = self.refuses(ONE)
         if self.policy.watch.reading:
             self.policy.watch.reading.join()
-        first = [ONE] if self.refuses(ONE) else []
-        with mock.patch.object(self.policy.watch, "look", return_value=False):  # what is read by now waits for the next
-            return first + ([TWO] if self.refuses(TWO) else [])
+        return denied
+
+    def denied(self) -> list[str]:
+        """Whom the file denies by now."""
+        return [client for client in (ONE, TWO) if self.refuses(client)]
 
     def refuses(self, client: str) -> bool:
         return isinstance(self.policy.admit(exchange(client=(client, 1))), Reply)
@@ -97,10 +102,11 @@ def test_a_file_is_in_force_from_the_start(site: Site) -> None:
 def test_an_edit_in_place_is_in_force_a_look_later(site: Site) -> None:
     edit(site.path, f"{TWO}\n")
     assert site.denied() == [ONE], "it is not a second later yet"
-    assert site.denied(after=1) == [ONE], "the request that finds it out does not wait"
+    assert site.later(), "the request that finds it out does not wait"
     assert site.denied() == [TWO]
     assert site.told() == ["ip_access.reloaded"]
-    assert site.denied(after=1) == [TWO]
+    site.later()
+    assert site.denied() == [TWO]
     assert site.told() == []
 
 
@@ -110,7 +116,7 @@ def test_a_file_that_is_renamed_into_its_place_is_noticed(site: Site) -> None:
     status = site.path.stat()
     os.utime(fresh, ns=(status.st_atime_ns, status.st_mtime_ns))
     fresh.replace(site.path)
-    site.denied(after=1)
+    site.later()
     assert site.denied() == [TWO]
     assert site.told() == ["ip_access.reloaded"]
 
@@ -126,13 +132,13 @@ def test_a_link_that_points_elsewhere_is_noticed(tmp_path: Path) -> None:
     assert site.denied() == [ONE]
     tmp_path.joinpath("next").symlink_to("b")
     tmp_path.joinpath("next").replace(link)
-    site.denied(after=1)
+    site.later()
     assert site.denied() == [TWO]
 
 
 def test_event_tells_the_file_and_how_many(site: Site) -> None:
     edit(site.path, f"{ONE}\n{TWO}\n# two\n")
-    site.denied(after=1)
+    site.later()
     site.denied()
     event = site.log.last
     assert (event.code, event.action) == ("ip_access.reloaded", "noticed")
@@ -142,21 +148,21 @@ def test_event_tells_the_file_and_how_many(site: Site) -> None:
 def test_a_file_that_is_being_written_is_let_rest(site: Site) -> None:
     site.clock.now = site.path.stat().st_mtime  # the wall clock, this time
     edit(site.path, "# half of i", modified=site.clock.now + 1.5)
-    assert site.denied(after=2) == [ONE]
+    assert site.later(2)
     assert site.policy.watch.reading is None, "written half a second ago"
     edit(site.path, f"# all of it\n{TWO}\n", modified=site.clock.now + 0.9)
-    assert site.denied(after=1) == [ONE]
+    assert site.later()
     assert site.policy.watch.reading is None, "written a tenth of a second ago"
-    assert site.denied(after=1) == [ONE]
+    assert site.later()
     assert site.denied() == [TWO]
     assert site.told() == ["ip_access.reloaded"]
 
 
 def test_a_file_from_the_future_is_read_when_it_has_stayed_the_same_for_two_looks(site: Site) -> None:
     edit(site.path, f"{TWO}\n", modified=site.clock.now + 10_000)
-    assert site.denied(after=1) == [ONE]
+    assert site.later()
     assert site.policy.watch.reading is None
-    assert site.denied(after=1) == [ONE]
+    assert site.later()
     assert site.denied() == [TWO]
 
 
@@ -170,7 +176,7 @@ BROKEN = {
 @pytest.mark.parametrize(("text", "problem"), BROKEN.values(), ids=BROKEN)
 def test_a_broken_file_changes_nothing_and_is_told_of_once(site: Site, text: str, problem: str) -> None:
     edit(site.path, text)
-    site.denied(after=1)
+    site.later()
     assert site.denied() == [ONE]
     (event,) = site.log.events
     assert event.code == "ip_access.unreadable"
@@ -178,10 +184,10 @@ def test_a_broken_file_changes_nothing_and_is_told_of_once(site: Site, text: str
     assert problem in event.detail["problem"]
     site.told()
     for _ in range(3):
-        assert site.denied(after=1) == [ONE]
+        assert site.later()
     assert site.told() == []
     edit(site.path, f"{TWO}\n")
-    site.denied(after=1)
+    site.later()
     assert site.denied() == [TWO]
     assert site.told() == ["ip_access.reloaded"]
 
@@ -189,19 +195,19 @@ def test_a_broken_file_changes_nothing_and_is_told_of_once(site: Site, text: str
 def test_a_file_that_is_gone_changes_nothing_and_is_told_of_once(site: Site) -> None:
     kept = site.path.with_name("kept.txt")
     site.path.rename(kept)
-    assert site.denied(after=1) == [ONE]
+    assert site.later()
     assert site.told() == [], "it may be back in a moment"
-    site.denied(after=1)
+    site.later()
     assert site.denied() == [ONE]
     (event,) = site.log.events
     assert event.code == "ip_access.unreadable"
     assert "No such file" in event.detail["problem"]
     site.told()
     for _ in range(3):
-        assert site.denied(after=1) == [ONE]
+        assert site.later()
     assert site.told() == []
     kept.rename(site.path)
-    site.denied(after=1)
+    site.later()
     assert site.denied() == [ONE]
     assert site.told() == ["ip_access.reloaded"], "the very file that was there"
 
@@ -209,8 +215,8 @@ def test_a_file_that_is_gone_changes_nothing_and_is_told_of_once(site: Site) -> 
 def test_a_file_that_may_not_be_read_any_more_changes_nothing(site: Site) -> None:
     site.path.unlink()
     site.path.mkdir()
-    site.denied(after=1)
-    assert site.denied(after=1) == [ONE]
+    site.later()
+    assert site.later()
     assert site.denied() == [ONE]
     assert site.told() == ["ip_access.unreadable"]
 
@@ -221,7 +227,7 @@ def test_whatever_else_goes_wrong_is_told_and_changes_nothing(site: Site, monkey
 
     monkeypatch.setattr(NetworkFile, "read", read)
     edit(site.path, f"{TWO}\n")
-    site.denied(after=1)
+    site.later()
     assert site.denied() == [ONE]
     (event,) = site.log.events
     assert event.detail["problem"] == "MemoryError"
@@ -236,10 +242,10 @@ def test_without_a_thread_the_old_list_holds_and_the_next_look_tries_again(
     with monkeypatch.context() as patched:
         patched.setattr(threading.Thread, "start", start)
         edit(site.path, f"{TWO}\n")
-        assert site.denied(after=1) == [ONE]
+        assert site.later()
         (event,) = site.log.events
         assert event.detail["problem"] == "can't start new thread"
-    site.denied(after=1)
+    site.later()
     assert site.denied() == [TWO]
 
 
@@ -262,6 +268,7 @@ def test_requests_meanwhile_use_the_old_list_and_start_no_second_reader(
         assert not site.refuses(TWO)
         site.clock.move(1)
     go_on.set()
+    site.later(0)
     assert site.denied() == [TWO]
     assert len(began) == 1
 
@@ -276,15 +283,15 @@ def test_an_edit_while_it_is_read_is_read_as_well(site: Site, monkeypatch: pytes
 
     monkeypatch.setattr(Networks, "__init__", reading)
     edit(site.path, "192.0.2.1\n")
-    site.denied(after=1)
+    site.later()
     assert site.denied() == []
-    site.denied(after=1)
+    site.later()
     assert site.denied() == [TWO]
 
 
 def test_a_clock_that_was_set_back_does_not_stop_the_looking(site: Site) -> None:
     edit(site.path, f"{TWO}\n", modified=site.clock.now - 10_000)
-    site.denied(after=-5000)
+    site.later(-5000)
     assert site.denied() == [TWO]
 
 
@@ -306,9 +313,9 @@ def test_one_look_at_a_time(site: Site) -> None:
     """A second thread that serves requests does not wait for the first one's look, nor make one of its own."""
     edit(site.path, f"{TWO}\n")
     with site.policy.watch._lock:
-        assert site.denied(after=1) == [ONE]
+        assert site.later()
     assert site.policy.watch.reading is None
-    assert site.denied() == [ONE]
+    assert site.later(0)
     assert site.denied() == [TWO]
 
 
@@ -317,7 +324,7 @@ def test_a_file_in_two_places_is_one_file(path: Path) -> None:
     assert site.policy.admit(exchange("/admin", client=(ONE, 1))) is None
     assert site.policy.admit(exchange("/admin", client=(TWO, 1))) is not None
     edit(path, f"{TWO}\n")
-    site.denied(after=1)
+    site.later()
     site.denied()
     assert site.policy.admit(exchange("/admin", client=(ONE, 1))) is not None
     assert site.policy.admit(exchange("/admin", client=(TWO, 1))) is None
@@ -342,21 +349,21 @@ def test_a_change_of_the_working_directory_moves_no_file(path: Path, monkeypatch
     site = Site(Path(path.name))
     monkeypatch.chdir("/")
     edit(path, f"{TWO}\n")
-    site.denied(after=1)
+    site.later()
     assert site.denied() == [TWO]
 
 
 def test_what_is_replaced_is_given_back_at_once(site: Site) -> None:
     """Without waiting for the garbage collector: a million networks are not kept twice."""
     edit(site.path, "192.0.2.1\n")
-    site.denied(after=1)
+    site.later()
     site.denied()
     gc.collect()
     gc.disable()
     try:
         edit(site.path, f"{TWO}\n")
         before = _sets()
-        site.denied(after=1)
+        site.later()
         assert site.denied() == [TWO]
         assert _sets() == before
     finally:
