@@ -12,6 +12,7 @@ import httpx2
 import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient, WebSocketDenialResponse
+from starlette.websockets import WebSocketDisconnect
 
 from examples.admin_area.app import build
 from secguard import Settings
@@ -109,3 +110,23 @@ def test_demo_serves_it_and_ends_on_interrupt() -> None:
     assert "ip_access.not-allowed" in errors
     assert "Traceback" not in errors
     assert demo.returncode == 0
+
+
+@pytest.mark.parametrize("address", STRANGERS)
+@pytest.mark.parametrize("path", AREA)
+def test_a_hidden_area_looks_like_a_page_that_is_not_there(address: str, path: str) -> None:
+    client = client_at(address, made(SECGUARD_IP_ACCESS__REFUSAL="404"))
+    hidden, missing = client.get(path), client.get("/no/such/page")
+    assert (hidden.status_code, hidden.text) == (404, "There is no such page.\n")
+    assert (hidden.status_code, hidden.text, hidden.headers) == (missing.status_code, missing.text, missing.headers)
+    assert client_at(OWN[0], made(SECGUARD_IP_ACCESS__REFUSAL="404")).get("/admin/").status_code == 200
+
+
+def test_a_hidden_websocket_is_closed_like_one_that_is_not_there() -> None:
+    client = client_at(STRANGERS[0], made(SECGUARD_IP_ACCESS__REFUSAL="404"))
+    closed = []
+    for path in ("/admin/live", "/no/such/socket"):
+        with pytest.raises(WebSocketDisconnect) as caught, client.websocket_connect(path):
+            pass
+        closed.append((type(caught.value), caught.value.code, caught.value.reason))
+    assert closed[0] == closed[1]
