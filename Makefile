@@ -38,7 +38,7 @@ lint: $(VENV)/.lint  ## style, security rules, known vulnerabilities of what we 
 	@$(PY) scripts/audit.py
 
 laws: $(VENV)/.test  ## law 1 over random stacks (STACKS=10000), and tens of thousands of hostile scopes (minutes)
-	@RANDOM_STACKS=$(STACKS) RANDOM_SCOPES=30000 $(PY) -m pytest tests/test_composition.py tests/test_fuzz.py $(PYTEST)
+	@RANDOM_STACKS=$(STACKS) RANDOM_SCOPES=30000 $(PY) -m pytest tests/test_composition.py tests/test_requests_composition.py tests/test_fuzz.py $(PYTEST)
 
 types: $(VENV)/.types  ## mypy, strict, over everything; and as users have it over the settings of the documentation
 	@$(PY) -m mypy

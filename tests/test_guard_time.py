@@ -465,6 +465,24 @@ def test_app_may_accept_before_it_listens() -> None:
     assert (sent.closed, times[-1]) == (1008, 15)
 
 
+def test_app_that_looks_again_and_again_is_no_less_patient() -> None:
+    """Whoever gives up each wait after a second must not be one whom no client can bore."""
+
+    async def poll(socket: WebSocket) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(1):
+                    await socket.receive_text()
+            except TimeoutError:
+                await asyncio.sleep(2)
+
+    log = EventLog()
+    sent, times = run(exchange(patient(sockets(poll), log), websocket_scope(), talk(3)))
+    assert sent.closed == 1008
+    assert log.told == [("refused", "patient.over")]
+    assert times[-1] == 33  # ten seconds of waiting after the last word, one in three
+
+
 def test_app_that_only_sends_is_left_alone() -> None:
     async def push(socket: WebSocket) -> None:
         await asyncio.sleep(1000)

@@ -14,6 +14,7 @@ from secguard.requests import RequestLimitsPolicy, RequestsSettings
 from tests.helpers import EventLog, clock
 from tests.slow_clients import attempt_slowly
 from tests.stacks import Case, cases
+from tests.test_composition import FEW, STACKS
 
 # No two of these are alike, nor do they meet the client's: the order of timers that are due at once says nothing.
 TIMES = st.permutations([1.03, 2.05, 3.07, 4.11, 5.13, 6.17, 7.19, 8.23, 9.29, 10.31, 11.37, 12.41])
@@ -41,7 +42,12 @@ def told(app: ASGIApp, case: Case, pauses: list[float], log: EventLog) -> Any:
     return sent.messages, times, (type(sent.error), str(sent.error)), events
 
 
-@settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.too_slow])
+@settings(
+    max_examples=STACKS // 2,
+    deadline=None,
+    derandomize=STACKS <= FEW,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 @given(
     case=cases(),
     made=sections(),

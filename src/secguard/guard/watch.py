@@ -19,18 +19,35 @@ if TYPE_CHECKING:
 _ENDS: Final = frozenset({"http.disconnect", "websocket.disconnect"})
 
 
-class _Pause:
-    """The wait that an app is in, where what it sends begins that anew. It knows no Watch, which would be a cycle."""
+class _Silence:
+    """How long nobody has said anything on a websocket while the app was waiting, over all waits that it gave up.
 
-    __slots__ = ("scope", "seconds")
+    It knows no Watch, which would be a cycle.
+    """
+
+    __slots__ = ("_before", "_began", "scope", "seconds")
 
     def __init__(self) -> None:
         self.scope: CancelScope | None = None
         self.seconds = 0.0
+        self._before = 0.0
+        self._began = 0.0
 
-    def prolong(self) -> None:
+    def begin(self) -> float:
+        """Begin a wait, and return how long it has been silent in those before."""
+        self._began = current_time()
+        return self._before
+
+    def end(self) -> None:
+        """End a wait."""
+        self.scope = None
+        self._before += current_time() - self._began
+
+    def break_(self) -> None:
+        """Somebody has said something."""
+        self._before, self._began = 0.0, current_time()
         if self.scope is not None:
-            self.scope.deadline = current_time() + self.seconds
+            self.scope.deadline = self._began + self.seconds
 
 
 class Watch:
@@ -42,7 +59,7 @@ class Watch:
     come by then is kept for the next call, and the policy that was interrupted is asked again.
     """
 
-    __slots__ = ("_delivery", "_guard", "_kept", "_pause", "_receive", "_scope")
+    __slots__ = ("_delivery", "_guard", "_kept", "_receive", "_scope", "_silence")
 
     def __init__(self, guard: Guard, delivery: Delivery, receive: Receive, scope: Scope) -> None:
         self._guard = guard
@@ -50,10 +67,10 @@ class Watch:
         self._receive = receive
         self._scope = scope
         self._kept: deque[tuple[Message, int]] = deque()  # messages, and how many policies have seen each
-        self._pause: _Pause | None = None
+        self._silence: _Silence | None = None
         if guard.patiences and scope["type"] == "websocket":
-            self._pause = _Pause()
-            delivery.send = _prolonging(delivery.send, self._pause)
+            self._silence = _Silence()
+            delivery.send = _breaking(self._silence, delivery.send)
 
     async def look_ahead(self) -> bool:
         """Show the body to the policies that want to see it before the app does. Say whether the app may run."""
@@ -126,13 +143,24 @@ class Watch:
         return message
 
     async def _within_patience(self) -> Message | None:
+        silence = self._silence
+        if silence is None:
+            return await self._wait(0.0, None)
+        try:
+            message = await self._wait(silence.begin(), silence)
+            if message is not None:
+                silence.break_()
+        finally:
+            silence.end()
+        return message
+
+    async def _wait(self, waited: float, silence: _Silence | None) -> Message | None:
         exchange = self._delivery.exchange
         limits = [(limit.seconds, at, limit) for at, ask in self._guard.patiences if (limit := ask(exchange))]
-        waited = 0.0
         for seconds, at, limit in sorted(limits, key=itemgetter(0)):
             with move_on_after(seconds - waited) as scope:
-                if self._pause is not None:
-                    self._pause.scope, self._pause.seconds = scope, seconds
+                if silence is not None:
+                    silence.scope, silence.seconds = scope, seconds
                 return await self._receive()
             waited = seconds
             if reply := await self._guard.settle(at, exchange, limit.reply(exchange)):
@@ -156,11 +184,11 @@ def watched(made: list[Watch], guard: Guard, delivery: Delivery, receive: Receiv
     return made[0].receive()
 
 
-def _prolonging(send: Send, pause: _Pause) -> Send:
+def _breaking(silence: _Silence, send: Send) -> Send:
     """Let what the app sends begin the time anew for which it may wait."""
 
     def forward(message: Message) -> Awaitable[None]:
-        pause.prolong()
+        silence.break_()
         return send(message)
 
     return forward

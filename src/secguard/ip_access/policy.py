@@ -89,13 +89,14 @@ class IPAccessPolicy(Policy):
     def admit(self, exchange: Exchange) -> Verdict:
         """Let the request pass if its client may come in."""
         if self._watches and self.watch.look():
-            self._welcome.clear()
+            self._welcome = set()
+        welcome = self._welcome  # this one to the end: who was asked for in an old list is not welcome under a new one
         places: Sequence[_Place] = self._everywhere
         deciding: Sequence[_Place] = places
         if self._by_rule:
             places, deciding = self._matching(exchange)
         address = exchange.address
-        if places is self._everywhere and address and address[0] in self._welcome:
+        if places is self._everywhere and address and address[0] in welcome:
             return None
         client = exchange.client
         if client is None:
@@ -108,14 +109,8 @@ class IPAccessPolicy(Policy):
             if not place.admits(client):
                 return self._refuse(exchange, "ip_access.not-allowed", _STRANGER if place.allow else _NOBODY, place)
         if self._remembers and places is self._everywhere and exchange.peer:
-            self._remember(exchange.peer)
+            _remember(welcome, exchange.peer)
         return None
-
-    def _remember(self, peer: str) -> None:
-        if len(self._welcome) >= _MOST_REMEMBERED:
-            self._welcome.clear()
-        if len(peer) <= _LONGEST_ADDRESS:  # a zone id may have any length
-            self._welcome.add(peer)
 
     def _matching(self, exchange: Exchange) -> tuple[Sequence[_Place], Sequence[_Place]]:
         """Return the places whose `deny` holds, and those that decide who may come in."""
@@ -140,6 +135,13 @@ class IPAccessPolicy(Policy):
     def _refuse(self, exchange: Exchange, code: str, reason: str, place: _Place, **detail: object) -> Reply:
         reply = self.context.refuse(exchange, self._status, code, reason, **place.detail, **detail)
         return replace(reply, unfound=True) if self._status is HTTPStatus.NOT_FOUND else reply
+
+
+def _remember(welcome: set[str], peer: str) -> None:
+    if len(welcome) >= _MOST_REMEMBERED:
+        welcome.clear()
+    if len(peer) <= _LONGEST_ADDRESS:  # a zone id may have any length
+        welcome.add(peer)
 
 
 class IPAccessMiddleware(Guard):
