@@ -36,10 +36,17 @@ def told(sent: Sent, log: EventLog) -> dict[str, Any]:
     and what it notices about an answer that nobody gets.
     """
     return {
-        "messages": sent.messages,
+        "messages": [in_order(message) for message in sent.messages],
         "error": (type(sent.error), str(sent.error)) if sent.error else None,
         "events": [(event.action, event.code) for event in log.events if event.code not in ABOUT_ANSWERS],
     }
+
+
+def in_order(message: Message) -> Message:
+    """The message with its header lines ordered by name: RFC 9110 section 5.3 gives the order of names no meaning."""
+    if "headers" not in message:
+        return message
+    return {**message, "headers": sorted(message["headers"], key=lambda line: line[0].lower())}
 
 
 def in_one_guard(case: Case, outer: list[Recipe], inner: list[Recipe], mode: Mode) -> dict[str, Any]:

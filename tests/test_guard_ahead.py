@@ -329,3 +329,9 @@ def test_protected_app_is_shown_when_it_is_put_together() -> None:
     before = len(meeting.met)
     drive(app, http_scope("/nothing"))
     assert meeting.met[before:] == [app]
+
+
+def test_guard_outside_with_rules_of_its_own_gives_a_hidden_page_away_no_more_than_one_inside() -> None:
+    context = Context(sinks=())
+    guard = Guard(Guard(fastapi(), policies=[Hidden(context)]), policies=[Tagged(context)])
+    assert drive(guard, http_scope("/admin")).messages == drive(guard, http_scope("/nothing")).messages

@@ -14,7 +14,7 @@ from secguard.requests import RequestLimitsPolicy, RequestsSettings
 from tests.helpers import EventLog, clock
 from tests.slow_clients import attempt_slowly
 from tests.stacks import Case, cases
-from tests.test_composition import FEW, STACKS
+from tests.test_composition import FEW, STACKS, in_order
 
 # No two of these are alike, nor do they meet the client's: the order of timers that are due at once says nothing.
 TIMES = st.permutations([1.03, 2.05, 3.07, 4.11, 5.13, 6.17, 7.19, 8.23, 9.29, 10.31, 11.37, 12.41])
@@ -39,7 +39,7 @@ def told(app: ASGIApp, case: Case, pauses: list[float], log: EventLog) -> Any:
     incoming = [*zip(pauses, map(dict, case.incoming), strict=False), (99.0, gone)]
     sent, times = attempt_slowly(app, case.make_scope(), incoming)
     events = [(event.action, event.code) for event in log.events]
-    return sent.messages, times, (type(sent.error), str(sent.error)), events
+    return [in_order(message) for message in sent.messages], times, (type(sent.error), str(sent.error)), events
 
 
 @settings(

@@ -114,11 +114,8 @@ class Guard:
                 scope["state"] = OfferingState(self.offers, exchange, scope.get("state"))
         else:
             exchange, tls = _UNSEEN, scope.get("scheme") in SECURE_SCHEMES
-        if self._selects:
-            plan = self.select(exchange, self._everyone)
-        else:
-            plan = self._plan_secure if tls else self._plan_plain
-        delivery = self._delivery(exchange, plan, send)
+        plan = self.select(exchange) if self._selects else self._plan_secure if tls else self._plan_plain
+        delivery = self._delivery(exchange, plan, send, self)
 
         passed = 0
         try:
@@ -128,7 +125,6 @@ class Guard:
                     if reply.unfound and not exchange.unfound:
                         scope = {**scope, **exchange.lose()}
                         if await _awaited(admit(exchange)) is None:  # only here, and not everywhere
-                            delivery.plan = self.select(exchange, self._everyone)
                             continue
                     await delivery.answer(reply, self.select(exchange, passed), scope)
                     break
@@ -155,11 +151,11 @@ class Guard:
         for _, meet in _hooks(self.policies, "meet"):
             meet(app)
 
-    def select(self, exchange: Exchange, outside: int) -> Plan:
-        """Return the plan of a response that passes the `outside` outermost policies."""
+    def select(self, exchange: Exchange, outside: int | None = None) -> Plan:
+        """Return the plan of a response that passes the `outside` outermost policies, or all."""
         routed = (exchange.routed,) if self._varies else ()
         matched = tuple(policy.rules.match(routed) for policy in self.policies) if self._varies else ()
-        return self._plans(outside, exchange.secure, matched)
+        return self._plans(self._everyone if outside is None else outside, exchange.secure, matched)
 
     def _compile(self, outside: int, secure: bool, matched: tuple[Matched, ...] = ()) -> Plan:
         """Return what makes the headers of a response that passes the `outside` outermost policies."""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from starlette.types import Message, Scope, Send
 
 from secguard._http import Lines, Merge
 from secguard.policy import Exchange, Reply
+
+if TYPE_CHECKING:
+    from secguard.guard.core import Guard
 
 Hook: TypeAlias = Callable[[Exchange, Lines], Awaitable[None] | None]
 # What makes the headers of a response: a fresh list, then hooks that edit it, and what was declared outside each hook.
@@ -22,12 +25,13 @@ _STARTS: Final = frozenset({"http.response.start", "websocket.accept", "websocke
 class Delivery:
     """The sending side of one exchange. `status` is what was sent, and 101 for an accepted websocket."""
 
-    __slots__ = ("exchange", "plan", "refused", "send", "status")
+    __slots__ = ("exchange", "guard", "plan", "refused", "send", "status")
 
-    def __init__(self, exchange: Exchange, plan: Plan, send: Send) -> None:
+    def __init__(self, exchange: Exchange, plan: Plan, send: Send, guard: Guard | None = None) -> None:
         self.exchange = exchange
         self.plan = plan
         self.send = send
+        self.guard = guard  # None where a Reply is sent, for whose headers nobody is asked again
         self.status: int | None = None
         self.refused = False  # while the app was running
 
@@ -37,6 +41,8 @@ class Delivery:
         exchange = self.exchange
         if message["type"] not in _STARTS or self.send is _discard or exchange.cut_short:
             return self.send(message)
+        if exchange.unfound and self.guard is not None:
+            self.plan = self.guard.select(exchange)  # for the path that is not there, also where it was lost further in
         self.status = exchange.status = status = message.get("status", 101)
         merge, steps = self.plan[exchange.touched or status == _NOT_MODIFIED]
         headers = merge(message.get("headers", ()))
@@ -92,6 +98,8 @@ class WaitingDelivery(Delivery):
     async def forward(self, message: Message) -> None:
         """Pass a message on, unless it starts a response and a refusal overtakes it while it waits."""
         if message["type"] in _STARTS and self.send is not _discard and not self.exchange.cut_short:
+            if self.exchange.unfound and self.guard is not None:
+                self.plan = self.guard.select(self.exchange)
             status = self.exchange.status = message.get("status", 101)
             merge, steps = self.plan[self.exchange.touched or status == _NOT_MODIFIED]
             headers = merge(message.get("headers", ()))
