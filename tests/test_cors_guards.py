@@ -545,3 +545,14 @@ def test_requests_at_once_do_not_see_each_other() -> None:
 
     told = [sent.header(b"access-control-allow-origin") for sent in asyncio.run(together())]
     assert told == [b"https://%d.example.org" % at for at in range(20)]
+
+
+def test_line_that_somebody_else_declares_keeps_its_turn() -> None:
+    """What CORS sets is set last where nobody outside has a word about it, and in its place where somebody has."""
+    told = settings(allow_origins=[APP.decode()])
+    for extra, sent in (
+        ({"X-Other": "1"}, APP),
+        ({"Access-Control-Allow-Origin": "https://fixed.test"}, b"https://fixed.test"),
+    ):
+        made = Settings(_env_file=None, cors=told, headers={"extra": extra}, csrf=None)
+        assert drive(Guard(plain, made), get()).header(b"access-control-allow-origin") == sent

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Receive, Send
 from starlette.websockets import WebSocket
 
 from secguard import Guard, protect
-from secguard._http import override
+from secguard._http import Lines, override
 from secguard._paths import Matched, PathRules
 from secguard.policy import Context, Exchange, Looker, Message, Mode, Outcome, Policy, Reply
 from tests.helpers import EventLog, Scope, drive, http_scope, websocket_scope
@@ -335,3 +335,15 @@ def test_guard_outside_with_rules_of_its_own_gives_a_hidden_page_away_no_more_th
     context = Context(sinks=())
     guard = Guard(Guard(fastapi(), policies=[Hidden(context)]), policies=[Tagged(context)])
     assert drive(guard, http_scope("/admin")).messages == drive(guard, http_scope("/nothing")).messages
+
+
+def test_hidden_page_is_hidden_behind_a_policy_that_waits() -> None:
+    class Waiting(Policy):
+        async def finish(self, exchange: Exchange, headers: Lines) -> None:
+            headers.append((b"x-waited", b"1"))
+
+    context = Context(sinks=())
+    guard = Guard(fastapi(), policies=[Tagged(context), Waiting(context), Hidden(context)])
+    hidden = drive(guard, http_scope("/admin"))
+    assert hidden.messages == drive(guard, http_scope("/nothing")).messages
+    assert hidden.header(b"x-area") == b"public"

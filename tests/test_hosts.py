@@ -284,3 +284,11 @@ def test_starlette_adds_it_as_a_middleware() -> None:
     app.add_middleware(HostsMiddleware, settings=HostsSettings(allowed=["example.com"]))
     assert TestClient(app, "http://example.com").get("/").status_code == 200
     assert TestClient(app, "http://evil.test").get("/").status_code == 400
+
+
+def test_flood_of_names_below_a_wildcard_leaves_a_bounded_memory() -> None:
+    policy = HostsPolicy(HostsSettings(allowed=["*.example.com"]))
+    for number in range(3000):
+        assert policy.admit(exchange(host=b"%d.example.com" % number)) is None
+    assert len(policy._welcome) <= 1024
+    assert policy.admit(exchange(host=b"1.example.org")) is not None
