@@ -21,7 +21,7 @@ from secguard import Guard, protect
 from secguard._http import Lines, override
 from secguard._paths import Matched, PathRules
 from secguard.policy import Context, Exchange, Looker, Message, Mode, Outcome, Policy, Reply
-from tests.helpers import EventLog, Scope, drive, http_scope, websocket_scope
+from tests.helpers import EventLog, Scope, attempt, drive, http_scope, websocket_scope
 
 # --- look_ahead ---
 
@@ -347,3 +347,12 @@ def test_hidden_page_is_hidden_behind_a_policy_that_waits() -> None:
     hidden = drive(guard, http_scope("/admin"))
     assert hidden.messages == drive(guard, http_scope("/nothing")).messages
     assert hidden.header(b"x-area") == b"public"
+
+
+def test_error_on_the_way_to_a_hidden_page_does_not_give_it_away() -> None:
+    async def failing(scope: Scope, receive: Receive, send: Send) -> None:
+        raise ValueError("the app's own")
+
+    hidden, nothing = (attempt(hiding(failing), http_scope(path)) for path in ("/admin", "/nothing"))
+    assert hidden.messages == nothing.messages
+    assert hidden.status == 500

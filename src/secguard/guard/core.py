@@ -207,7 +207,8 @@ class Guard:
         outcome = Outcome(delivery.status, error)
         try:
             if scope["type"] == "http" and delivery.status is None and isinstance(error, Exception):
-                plan = delivery.plan if passed == self._everyone else self.select(delivery.exchange, passed)
+                usual = passed == self._everyone and not delivery.exchange.unfound
+                plan = delivery.plan if usual else self.select(delivery.exchange, passed)
                 await delivery.answer(_ERROR, plan, scope)
                 outcome = Outcome(delivery.status, error)
         except Exception:
