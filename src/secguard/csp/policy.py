@@ -63,6 +63,7 @@ class CSPPolicy(Policy):
         self.offers = MappingProxyType({"csp_nonce": _read_nonce, AMENDED: self._amendments})
         self._headers = lru_cache(maxsize=1024)(self._compile)
         self._everywhere = self._headers(False, ()), self._headers(True, ())
+        self._unaided = not self.context.resolver.trusts  # then the scheme is what the server says
 
     def policies(self, matched: Matched) -> Policies:
         """Return the policies of responses to paths that match these rules."""
@@ -89,7 +90,8 @@ class CSPPolicy(Policy):
             self._settle(exchange, headers)
             return
         word = nonce.encode()
-        ready = self._of(exchange) if self._rules else self._everywhere[exchange.secure]
+        secure = exchange.tls if self._unaided else exchange.secure
+        ready = self._of(exchange) if self._rules else self._everywhere[secure]
         for name, parts in ready.around_nonce:
             headers.append((name, word.join(parts)))
         headers.append(NO_STORE)

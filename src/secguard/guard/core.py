@@ -85,8 +85,8 @@ class Guard:
         self._varies = any(policy.rules for policy in self.policies)
         self._selects = self._varies or self._resolver.trusts
         self._watches = bool(self.foresights or self.patiences or self.waits or self.watches)
-        hooks = bool(self._admits or self._watches or self._limits or self._dones or edits)
-        self._looks = hooks or bool(self.offers) or self._selects
+        self._attends = self._watches or bool(self._limits)
+        self._looks = self._attends or bool(self._admits or self._dones or edits or self.offers) or self._selects
         waits = any(iscoroutinefunction(hook) for _, hook in edits)
         self._delivery = WaitingDelivery if waits else Delivery if self._looks else UnseenDelivery
         self._plans = lru_cache(maxsize=1024)(self._compile)
@@ -130,13 +130,16 @@ class Guard:
                     break
             else:
                 passed = self._everyone
-                watch = Watch(self, delivery, receive, scope) if self.foresights else None
-                if watch is not None:
-                    receive = watch.receive
-                elif self._watches:
-                    receive = partial(watched, [], self, delivery, receive, scope)
-                if watch is None or await watch.look_ahead():
-                    app = self._within_limits(delivery, scope) if self._limits else self.app
+                app, may_run = self.app, True
+                if self._attends:
+                    if self.foresights:
+                        watch = Watch(self, delivery, receive, scope)
+                        receive, may_run = watch.receive, await watch.look_ahead()
+                    elif self._watches:
+                        receive = partial(watched, [], self, delivery, receive, scope)
+                    if self._limits:
+                        app = self._within_limits(delivery, scope)
+                if may_run:
                     await app(scope, receive, delivery.forward)
         except BaseException as error:
             await self._fail(delivery, error, passed, scope)
