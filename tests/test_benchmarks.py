@@ -28,14 +28,14 @@ from tests.benchmarks.cases import (
     Case,
     build,
 )
-from tests.benchmarks.hygiene import ADMITTED, POSTED, REFUSED
+from tests.benchmarks.hygiene import ADMITTED, NAMED, POSTED, PREFLIGHTS, REFUSED, STRANGE, requesting
 from tests.benchmarks.traffic import BROWSER, Line, Traffic, answer, headers_of
 from tests.helpers import drive, websocket_scope
 from tests.serving import ROOT, clean_environment
 from tests.slow_clients import Timetable, attempt_slowly, post
 
 HEADERS = (BY_HAND, FLOOR, HEADERS_ONLY, EVERYTHING)
-SENDS_POLICY = (FLOOR, EVERYTHING)
+EVERYTHING_ON = (FLOOR, EVERYTHING)  # of whose lines two are not of `headers`: a policy, and Vary
 
 
 def app_sending(*lines: Line, status: int = 200) -> Callable[[], Starlette]:
@@ -86,6 +86,21 @@ APPS = {
     "nothing new": app_sending(status=304),
     "nothing new, and a policy of its own": app_sending((b"content-security-policy", b"default-src *"), status=304),
     "a stranger": app_sending((b"X-Request-Id", b"17")),
+    "what varies": app_sending((b"Vary", b"Accept-Encoding")),
+    "what varies in several lines": app_sending((b"vary", b"Cookie, accept"), (b"VARY", b"cookie ,,\tAccept")),
+    "that origins matter": app_sending((b"vary", b"origin, Accept")),
+    "that everything varies": app_sending((b"vary", b"Cookie"), (b"Vary", b"*")),
+    "that nothing varies": app_sending((b"vary", b"")),
+    "nothing new, and what varies": app_sending((b"Vary", b"Accept-Encoding"), status=304),
+    "who may read": app_sending(
+        (b"Access-Control-Allow-Origin", b"*"),
+        (b"access-control-allow-credentials", b"true"),
+        (b"access-control-expose-headers", b"*"),
+        (b"access-control-allow-methods", b"*"),
+        (b"access-control-allow-headers", b"*"),
+        (b"access-control-max-age", b"5"),
+        (b"access-control-allow-private-network", b"true"),
+    ),
 }
 SAME_WORK = [
     pytest.param(BY_HAND, HEADERS_ONLY, by_hand.OWNED, id="headers"),
@@ -93,13 +108,17 @@ SAME_WORK = [
 ]
 
 
+ORIGINS = {"no origin": (), "an origin that may read": (NAMED,), "an origin that may not": (STRANGE,)}
+
+
 @pytest.mark.parametrize("inner", APPS.values(), ids=APPS)
+@pytest.mark.parametrize("origin", ORIGINS.values(), ids=ORIGINS)
 @pytest.mark.parametrize("scheme", ["https", "http"])
 @pytest.mark.parametrize(("wrapper", "guard", "owned"), SAME_WORK)
 def test_same_response_headers(
-    wrapper: Case, guard: Case, owned: Owned, scheme: str, inner: Callable[[], Starlette]
+    wrapper: Case, guard: Case, owned: Owned, scheme: str, origin: tuple[Line, ...], inner: Callable[[], Starlette]
 ) -> None:
-    traffic = Traffic(scheme=scheme)
+    traffic = requesting(*origin, scheme=scheme)
     sent = sent_by(guard, inner, traffic)
     assert sent == sent_by(wrapper, inner, traffic)
     names = [name for name, _ in sent if name in owned]
@@ -132,15 +151,20 @@ PAGES = {
     "for no cache that does not understand": nonce_app((b"cache-control", b"no-store, must-understand")),
     "for whoever asks": nonce_app((b"cache-control", b"")),
     "a cookie": nonce_app((b"set-cookie", b"a=1")),
+    "that varies": nonce_app((b"Vary", b"Cookie")),
+    "for whoever may read": nonce_app((b"Access-Control-Allow-Origin", b"*")),
 }
 
 
 @pytest.mark.parametrize("inner", PAGES.values(), ids=PAGES)
+@pytest.mark.parametrize("origin", ORIGINS.values(), ids=ORIGINS)
 @pytest.mark.parametrize("scheme", ["https", "http"])
-def test_floor_and_guard_send_the_same_with_a_nonce(scheme: str, inner: Callable[[], Starlette]) -> None:
+def test_floor_and_guard_send_the_same_with_a_nonce(
+    scheme: str, origin: tuple[Line, ...], inner: Callable[[], Starlette]
+) -> None:
     told = []
     for case in (FLOOR, EVERYTHING):
-        sent = answer(case.wrap(inner()), Traffic(scheme=scheme).scope())
+        sent = answer(case.wrap(inner()), requesting(*origin, scheme=scheme).scope())
         nonce: bytes = sent[1]["body"]
         told.append((len(nonce), [(name, value.replace(nonce, b"(nonce)")) for name, value in headers_of(sent)]))
     assert told[0] == told[1]
@@ -180,23 +204,63 @@ def test_nonce_is_not_read_too_late(case: Case) -> None:
     answer(case.wrap(late), BROWSER.scope())
 
 
-@pytest.mark.parametrize("traffic", ADMITTED.values(), ids=ADMITTED)
-def test_floor_and_guard_admit_the_same(traffic: Traffic) -> None:
+JUDGED = {
+    **{f"200: {name}": (traffic, 200) for name, traffic in ADMITTED.items()},
+    **{f"405 of the app: {name}": (traffic, 405) for name, traffic in POSTED.items()},
+    **{f"200: a preflight {name}": (traffic, 200) for name, traffic in PREFLIGHTS.items()},
+    **{f"refused: {name}": (traffic, None) for name, traffic in REFUSED.items()},
+}
+
+
+@pytest.mark.parametrize(("traffic", "status"), JUDGED.values(), ids=JUDGED)
+def test_floor_and_guard_judge_alike(traffic: Traffic, status: int | None) -> None:
     floor, guard = (answer(case.wrap(text_app()), traffic.scope()) for case in (FLOOR, EVERYTHING))
-    assert floor[0]["status"] == guard[0]["status"] == 200
-
-
-@pytest.mark.parametrize("traffic", POSTED.values(), ids=POSTED)
-def test_floor_and_guard_let_the_app_answer_the_same_posts(traffic: Traffic) -> None:
-    floor, guard = (answer(case.wrap(text_app()), traffic.scope()) for case in (FLOOR, EVERYTHING))
-    assert floor[0]["status"] == guard[0]["status"] == 405
-
-
-@pytest.mark.parametrize("traffic", REFUSED.values(), ids=REFUSED)
-def test_floor_and_guard_refuse_the_same(traffic: Traffic) -> None:
-    floor, guard = (answer(case.wrap(text_app()), traffic.scope()) for case in (FLOOR, EVERYTHING))
-    assert floor[0]["status"] == guard[0]["status"] >= 400
+    assert floor[0]["status"] == guard[0]["status"]
+    assert floor[0]["status"] == status if status else floor[0]["status"] >= 400
     assert headers_of(floor) == headers_of(guard)
+    assert [message["body"] for message in floor[1:]] == [message["body"] for message in guard[1:]]
+
+
+@pytest.mark.parametrize("case", [FLOOR, EVERYTHING], ids=lambda case: case.name)
+def test_nobody_is_told_who_may_read_but_that_origin(case: Case) -> None:
+    for origin, told in ((NAMED, NAMED[1]), (STRANGE, None)):
+        sent = dict(headers_of(answer(case.wrap(text_app()), requesting(origin).scope())))
+        assert (sent.get(b"access-control-allow-origin"), sent[b"vary"]) == (told, b"Origin")
+    refused = dict(headers_of(answer(case.wrap(text_app()), REFUSED["a host of a page that may read"].scope())))
+    assert refused[b"access-control-allow-origin"] == NAMED[1]
+
+
+HANDSHAKES: dict[str, tuple[tuple[Line, ...], str, bool]] = {
+    "no browser": ((), "203.0.113.9", True),
+    "the own origin": (((b"origin", b"https://example.com"),), "203.0.113.9", True),
+    "the own site, it says, and its origin": (
+        ((b"sec-fetch-site", b"same-origin"), (b"origin", b"https://example.com")),
+        "203.0.113.9",
+        True,
+    ),
+    "the own site, it says": (((b"sec-fetch-site", b"same-origin"), STRANGE), "203.0.113.9", False),
+    "the origin that may read": ((NAMED,), "203.0.113.9", True),
+    "the origin that may read, from a sibling": (((b"sec-fetch-site", b"same-site"), NAMED), "203.0.113.9", True),
+    "a stranger": ((STRANGE,), "203.0.113.9", False),
+    "a stranger from another site": (((b"sec-fetch-site", b"cross-site"), STRANGE), "203.0.113.9", False),
+    "a denied client": ((NAMED,), "::ffff:192.0.2.7", False),
+    "a host": (((b"host", b"evil.com"), NAMED), "203.0.113.9", False),
+    "a request for a method": ((STRANGE, (b"access-control-request-method", b"GET")), "203.0.113.9", False),
+}
+
+
+@pytest.mark.parametrize(("lines", "client", "accepted"), HANDSHAKES.values(), ids=HANDSHAKES)
+@pytest.mark.parametrize("denial", [True, False], ids=["with a response", "without"])
+def test_floor_and_guard_accept_the_same_handshakes(
+    lines: tuple[Line, ...], client: str, accepted: bool, denial: bool
+) -> None:
+    floor, guard = (
+        drive(case.wrap(reading), websocket_scope(headers=lines, client=(client, 50000), denial=denial))
+        for case in (FLOOR, EVERYTHING)
+    )
+    assert floor.types == guard.types
+    assert (floor.types[0] == "websocket.accept") is accepted
+    assert headers_of(floor.starts) == headers_of(guard.starts) if floor.starts else floor.closed == guard.closed
 
 
 async def reading(scope: Scope, receive: Receive, send: Send) -> None:
@@ -248,12 +312,21 @@ def test_floor_and_guard_take_the_same_messages(said: dict[str, object], code: i
 
 
 @pytest.mark.parametrize("case", [FLOOR, EVERYTHING], ids=lambda case: case.name)
-def test_known_host_opens_no_other_door(case: Case) -> None:
+def test_known_host_and_client_open_no_other_door(case: Case) -> None:
     app = case.wrap(text_app())
     assert answer(app, BROWSER.scope())[0]["status"] == 200
     for traffic in REFUSED.values():
         assert answer(app, traffic.scope())[0]["status"] >= 400
     assert answer(app, BROWSER.scope())[0]["status"] == 200
+
+
+def test_floor_remembers_few_clients() -> None:
+    app = floor.HonestFloor(text_app())
+    clients = [f"198.18.{number // 256}.{number % 256}" for number in range(1000)]
+    for client in [*clients, "192.0.2.7", "fe80::1%" + "x" * 99]:
+        answer(app, Traffic(client=client).scope())
+    assert 0 < len(app.known) <= 256
+    assert app.known < set(clients)
 
 
 def test_floor_and_guard_redirect_plain_http_beside_tls() -> None:
@@ -276,7 +349,7 @@ async def streaming_app(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": b""})
 
 
-def sent_until_it_raises(app: ASGIApp) -> list[Message]:
+def sent_until_it_raises(app: ASGIApp, traffic: Traffic) -> list[Message]:
     sent: list[Message] = []
 
     async def send(message: Message) -> None:
@@ -286,12 +359,13 @@ def sent_until_it_raises(app: ASGIApp) -> list[Message]:
         return {"type": "http.request", "body": b""}
 
     with pytest.raises(ValueError, match="own"):
-        app(BROWSER.scope(), receive, send).__await__().send(None)
+        app(traffic.scope(), receive, send).__await__().send(None)
     return sent
 
 
-def test_floor_and_guard_harden_the_same_500() -> None:
-    floor, guard = (sent_until_it_raises(case.wrap(failing_app)) for case in (FLOOR, EVERYTHING))
+@pytest.mark.parametrize("origin", ORIGINS.values(), ids=ORIGINS)
+def test_floor_and_guard_harden_the_same_500(origin: tuple[Line, ...]) -> None:
+    floor, guard = (sent_until_it_raises(case.wrap(failing_app), requesting(*origin)) for case in (FLOOR, EVERYTHING))
     assert floor[0]["status"] == guard[0]["status"] == 500
     assert headers_of(floor) == headers_of(guard)
 
@@ -300,7 +374,7 @@ def test_floor_and_guard_harden_the_same_500() -> None:
 def test_stream_passes(case: Case) -> None:
     sent = answer(case.wrap(streaming_app), BROWSER.scope())
     assert [message.get("body") for message in sent[1:]] == [b"one", b"two", b""]
-    assert len({name for name, _ in sent[0]["headers"]}) == len(sent[0]["headers"]) == 9 + (case in SENDS_POLICY)
+    assert len({name for name, _ in sent[0]["headers"]}) == len(sent[0]["headers"]) == 9 + 2 * (case in EVERYTHING_ON)
 
 
 @pytest.mark.parametrize("case", HEADERS, ids=lambda case: case.name)
@@ -308,7 +382,7 @@ def test_responses_share_no_list(case: Case) -> None:
     app = case.wrap(text_app())
     first = answer(app, BROWSER.scope())[0]["headers"]
     first.clear()
-    assert len(answer(app, BROWSER.scope())[0]["headers"]) == 10 + (case in SENDS_POLICY)
+    assert len(answer(app, BROWSER.scope())[0]["headers"]) == 10 + 2 * (case in EVERYTHING_ON)
 
 
 @pytest.mark.parametrize("case", dict.fromkeys((*EVERY, *PAIRED)), ids=lambda case: case.name)

@@ -37,17 +37,32 @@ class Pair(NamedTuple):
     read: Case
 
 
+# What is not on by default. The app behind is an API, too: a page of another origin uses it.
+_CORS: dict[str, Any] = {
+    "allow_origins": ["https://app.example.com"],
+    "allow_methods": ["GET", "POST", "DELETE"],
+    "allow_headers": ["x-token"],
+    "allow_credentials": True,
+    "expose_headers": ["x-total"],
+}
+_SECTIONS: dict[str, Any] = {
+    "hosts": {"allowed": peers.ALLOWED_HOSTS},
+    "cors": _CORS,
+    "ip_access": {"deny": ["192.0.2.0/24", "2001:db8:bad::/48"]},
+}
+
+
 def _headers_only(app: Starlette) -> ASGIApp:
     return Guard(app, Settings(requests=None, https=None, csp=None, csrf=None))
 
 
 def _everything(app: Starlette) -> ASGIApp:
-    return Guard(app, Settings(hosts={"allowed": peers.ALLOWED_HOSTS}))
+    return Guard(app, Settings(**_SECTIONS))
 
 
 def _behind_proxy(app: Starlette) -> ASGIApp:
     proxies = {"trusted": ["10.0.0.0/8"], "header": "x-forwarded-for", "proto": "x-forwarded-proto"}
-    return Guard(app, Settings(hosts={"allowed": peers.ALLOWED_HOSTS}, proxies=proxies))
+    return Guard(app, Settings(**_SECTIONS, proxies=proxies))
 
 
 def _given(app: Starlette) -> ASGIApp:

@@ -12,16 +12,17 @@ from collections.abc import Awaitable
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
-from ipaddress import AddressValueError, IPv6Address, ip_address
+from ipaddress import AddressValueError, IPv4Address, IPv6Address, ip_address, ip_network
 from os import urandom
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
 from anyio import current_time, move_on_after
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tests.benchmarks import by_hand
-from tests.benchmarks.by_hand import EVERYDAY, LINES, LISTED, SECURE_LINES, STARTS, Owned, always, settle
+from tests.benchmarks.by_hand import LINES, SECURE_LINES, STARTS, Owned, always
+from tests.benchmarks.origins import APP, EVERYDAY_BUT_VARY, GRANT, VARY, owning, preflight, settle_all
 from tests.benchmarks.traffic import Line
 
 ALLOWED_NAME: Final = "example.com"
@@ -31,6 +32,8 @@ MOST_BODY: Final = 10 * 1024 * 1024  # and of a websocket's message
 PATIENCE: Final = 30.0  # seconds for the next part of a body,
 RATE: Final = 500  # and so many bytes a second when they are over
 _REMEMBERED: Final = 256
+_DENIED: Final = (ip_network("192.0.2.0/24"), ip_network("2001:db8:bad::/48"))
+_LONGEST_ADDRESS: Final = 45  # letters
 
 _HOST: Final = re.compile(rb"([A-Za-z0-9_][A-Za-z0-9_.\-]*|\[([0-9A-Fa-f:.]+)\])(?::([0-9]{1,5}))?")
 _BAD_PATH: Final = re.compile(
@@ -45,7 +48,9 @@ _TRACES: Final = re.compile(
 )
 _EXEMPT: Final = re.compile(r"/\.well-known/acme-challenge(?:/|\Z)")
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
-_METHODS: Final = _SAFE | {"POST", "PUT", "PATCH", "DELETE"}
+_READING: Final = _SAFE - {"OPTIONS"}  # which may be a preflight
+_ACTING: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+_METHODS: Final = _SAFE | _ACTING
 _CLOSE: Final[Line] = (b"connection", b"close")
 _REASONS: Final = {
     307: b"Temporary Redirect",
@@ -67,13 +72,16 @@ _POLICY: Final = (  # on https; the last directive is sent there only
 )
 _SECURE_PARTS: Final = _POLICY.replace(b"'nonce'", b"'nonce-|'").split(b"|")
 _PARTS: Final = [part.removesuffix(b"; upgrade-insecure-requests") for part in _SECURE_PARTS]
-READY: Final[list[Line]] = [*LINES, (_CSP, b"".join(_PARTS).replace(b" 'nonce-'", b""))]
-SECURE_READY: Final[list[Line]] = [*SECURE_LINES, (_CSP, b"".join(_SECURE_PARTS).replace(b" 'nonce-'", b""))]
+_OUTSIDE: Final[list[Line]] = [*LINES, (_CSP, b"".join(_PARTS).replace(b" 'nonce-'", b""))]  # of cors
+_SECURE_OUTSIDE: Final[list[Line]] = [*SECURE_LINES, (_CSP, b"".join(_SECURE_PARTS).replace(b" 'nonce-'", b""))]
+READY: Final[list[Line]] = [VARY, *_OUTSIDE]
+SECURE_READY: Final[list[Line]] = [VARY, *_SECURE_OUTSIDE]
+_READY_FOR: Final[dict[bytes | None, list[Line]]] = {None: READY, APP: [*GRANT, *READY]}
+_SECURE_READY_FOR: Final[dict[bytes | None, list[Line]]] = {None: SECURE_READY, APP: [*GRANT, *SECURE_READY]}
 _POLICIES: Final = frozenset({_CSP, _CSP + b"-report-only"})
-OWNED: Final[Owned] = {**by_hand.OWNED, **dict.fromkeys(_POLICIES, always)}
-_LISTED: Final = LISTED | _POLICIES
+OWNED: Final[Owned] = owning({**by_hand.OWNED, **dict.fromkeys(_POLICIES, always)})
 _CACHING: Final = b"cache-control"
-_EVERYDAY_BUT_CACHING: Final = EVERYDAY - {_CACHING}
+_EVERYDAY_BUT_CACHING: Final = EVERYDAY_BUT_VARY - {_CACHING}
 _NO_STORE: Final[Line] = (_CACHING, b"no-store")
 
 
@@ -84,6 +92,19 @@ class _Body:
     received: int = 0
     waited: float = 0.0
     complete: bool = False
+
+
+class _Reply(NamedTuple):
+    """What is answered in the app's place; what stands outside of cors answers without its lines."""
+
+    status: int
+    lines: list[Line]
+    body: bytes
+    is_outside: bool = False
+
+
+def _refusal(status: int, *lines: Line, is_outside: bool = False) -> _Reply:
+    return _Reply(status, [*lines], _REASONS[status] + b"\n", is_outside)
 
 
 class _State(dict[str, Any]):
@@ -115,11 +136,12 @@ class _State(dict[str, Any]):
 
 
 class HonestFloor:
-    """Headers, a policy with its nonce, hygiene, the hosts of example.com, the https redirect, the origin, limits."""
+    """Headers, a policy with its nonce, hygiene, CORS, hosts, the https redirect, addresses, the origin, limits."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
         self.welcome: set[bytes] = set()  # Host values that passed, a few
+        self.known: set[str] = set()  # addresses of clients that passed, as the server writes them, a few
         self.serves_tls = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -130,7 +152,9 @@ class HonestFloor:
         if type(lines) is not list:
             lines = scope["headers"] = list(lines)
         secure = scope.get("scheme") in {"https", "wss"}
-        ready = SECURE_READY if secure else READY
+        fields = dict(lines)
+        readies = _SECURE_READY_FOR if secure else _READY_FOR
+        ready = readies.get(fields.get(b"origin")) or readies[None]
         state = _State()  # without an __init__, which would cost more than what it is there for
         state.held = held if (held := scope.get("state")) is not None else {}
         if held:
@@ -150,11 +174,11 @@ class HonestFloor:
                 if state.nonce:
                     headers = _with_nonce(headers, ready, secure, state.nonce, message.get("status"))
                 elif message.get("status") == 304:
-                    headers = settle(headers, ready[:-1], OWNED, _LISTED)
+                    headers = settle_all(headers, ready[:-1], OWNED, _POLICIES)
                 else:
                     for name, _ in headers:
-                        if name not in EVERYDAY and name.lower() in OWNED:
-                            headers = settle(headers, ready, OWNED, _LISTED)
+                        if name not in EVERYDAY_BUT_VARY and name.lower() in OWNED:
+                            headers = settle_all(headers, ready, OWNED, _POLICIES)
                             break
                     else:
                         headers = headers + ready  # half the cost of unpacking both
@@ -162,7 +186,6 @@ class HonestFloor:
                 message["headers"] = headers
             return send(message)
 
-        fields = dict(lines)
         path = scope["path"]
         if not (
             len(lines) == len(fields) <= MOST_LINES
@@ -179,12 +202,18 @@ class HonestFloor:
             and path.isprintable()
             and secure is self.serves_tls
             and (
-                scope.get("method") in _SAFE
-                or (fields.get(b"sec-fetch-site") == b"same-origin" and scope.get("method") in _METHODS)
+                scope.get("method") in _READING
+                or (fields.get(b"sec-fetch-site") == b"same-origin" and scope.get("method") in _ACTING)
             )
             and b"content-length" not in fields
+            and (client := scope.get("client"))
+            and client[0] in self.known
         ) and (reply := self.examine(scope, lines, fields, path, secure)):
-            await _answer(scope, forward, *reply)
+            if reply.is_outside:
+                own = [*reply.lines, *(_SECURE_OUTSIDE if secure else _OUTSIDE)]
+                await _answer(scope, send, reply.status, own, reply.body)
+            else:
+                await _answer(scope, forward, reply.status, reply.lines, reply.body)
             return
         try:
             await self.app(scope, partial(_take, state, scope, receive, send, forward), forward)
@@ -197,40 +226,47 @@ class HonestFloor:
 
     def examine(
         self, scope: Scope, lines: list[Line], fields: dict[bytes, bytes], path: str, secure: bool
-    ) -> tuple[int, list[Line], bytes] | None:
+    ) -> _Reply | None:
         """Take the long way: decide exactly what the short way could not."""
-        host = fields.get(b"host")
+        host, origin, method = fields.get(b"host"), fields.get(b"origin"), scope.get("method", "GET")
         name = parse_host(host or b"")
-        status = 0
         if len(lines) > MOST_LINES or sum(len(name) + len(value) for name, value in lines) > MOST_BYTES:
-            status = 431
-        elif (
+            return _refusal(431, is_outside=True)
+        if (
             (len(fields) < len(lines) and _repeats(lines))
             or (b"transfer-encoding" in fields and b"content-length" in fields)
             or name is None
-            or (_BAD_PATH.search(path) and not (path == "*" and scope["method"] == "OPTIONS"))
-            or not f".{name.partition(':')[0]}".endswith(f".{ALLOWED_NAME}")
+            or (_BAD_PATH.search(path) and not (path == "*" and method == "OPTIONS"))
         ):
-            status = 400
-        if status:
-            return status, [], _REASONS[status] + b"\n"
+            return _refusal(400, is_outside=True)
+        if method == "OPTIONS" and origin is not None and b"access-control-request-method" in fields:
+            return _Reply(*preflight(lines, origin), is_outside=True)
+        if not f".{name.partition(':')[0]}".endswith(f".{ALLOWED_NAME}"):
+            return _refusal(400)
         if host is not None and len(self.welcome) < _REMEMBERED:
             self.welcome.add(host)
         straight = not any(map(_TRACES.fullmatch, fields))
+        client = _address(scope)
         if secure:
             self.serves_tls = self.serves_tls or straight
-        elif self.serves_tls and straight and not _EXEMPT.match(path) and _is_from_afar(scope):
+        elif self.serves_tls and straight and not _EXEMPT.match(path) and client and client.is_global:
             target = quote(scope["raw_path"], safe="%:/[]@!$&'()*+,;=~") + "?" + scope["query_string"].decode()
-            return 307, [(b"location", f"https://{name}{target}".encode())], _REASONS[307] + b"\n"
-        if scope.get("method") not in _SAFE and _acts_from_elsewhere(fields, name, secure):
-            return 403, [], _REASONS[403] + b"\n"
-        if scope.get("method", "GET") not in _METHODS:
-            return 405, [(b"allow", ", ".join(sorted(_METHODS)).encode())], _REASONS[405] + b"\n"
+            return _refusal(307, (b"location", f"https://{name}{target}".encode()))
+        if client is None or any(client in network for network in _DENIED):
+            return _refusal(403)
+        if len(self.known) >= _REMEMBERED:
+            self.known.clear()
+        if len(scope["client"][0]) <= _LONGEST_ADDRESS:
+            self.known.add(scope["client"][0])
+        if (method not in _SAFE or scope["type"] == "websocket") and _acts_from_elsewhere(scope, fields, name, secure):
+            return _refusal(403)
+        if method not in _METHODS:
+            return _refusal(405, (b"allow", ", ".join(sorted(_METHODS)).encode()))
         length = fields.get(b"content-length")
         if length is not None and scope["type"] == "http":
             status = 400 if not length.isdigit() else 413 if int(length[:40]) > MOST_BODY else 0
             if status:
-                return status, _closing(scope), _REASONS[status] + b"\n"
+                return _refusal(status, *_closing(scope))
         return None
 
 
@@ -287,7 +323,7 @@ def _with_nonce(headers: list[Line], ready: list[Line], secure: bool, nonce: str
         ready.append((_CSP, nonce.encode().join(_SECURE_PARTS if secure else _PARTS)))
     for name, _ in headers:
         if name not in _EVERYDAY_BUT_CACHING and ((lower := name.lower()) in OWNED or lower == _CACHING):
-            return _kept_private(settle(headers, ready, OWNED, _LISTED))
+            return _kept_private(settle_all(headers, ready, OWNED, _POLICIES))
     ready.append(_NO_STORE)
     return headers + ready
 
@@ -306,21 +342,31 @@ def _kept_private(headers: list[Line]) -> list[Line]:
     return [*(line for line in headers if line[0].lower() != _CACHING), (_CACHING, b", ".join(kept))]
 
 
-def _acts_from_elsewhere(fields: dict[bytes, bytes], host: str | None, secure: bool) -> bool:
+def _acts_from_elsewhere(scope: Scope, fields: dict[bytes, bytes], host: str, secure: bool) -> bool:
     site, origin = fields.get(b"sec-fetch-site"), fields.get(b"origin")
-    if site is not None:
+    if origin == APP:
+        return False
+    if site is not None and (site not in {b"same-origin", b"none"} or scope["type"] == "http"):
         return site not in {b"same-origin", b"none"}
     if origin is None:
         return False
     scheme, _, place = origin.decode("latin-1").partition("://")
-    name, _, port = (host or "").partition(":")
+    name, _, port = host.partition(":")
     own = name if port in {"", {"https": "443", "http": "80"}.get(scheme)} else host
     return place != own or scheme not in ({"https"} if secure else {"https", "http"})
 
 
-def _is_from_afar(scope: Scope) -> bool:
+def _address(scope: Scope) -> IPv4Address | IPv6Address | None:
+    """Return the client's address, without a zone id, and as IPv4 where it was mapped."""
     client = scope.get("client")
-    return client is not None and ip_address(client[0]).is_global
+    bare = ((client and client[0]) or "").partition("%")[0]
+    if len(bare) > _LONGEST_ADDRESS:
+        return None
+    try:
+        address = ip_address(bare)
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
 
 
 async def _answer(scope: Scope, send: Send, status: int, lines: list[Line], body: bytes) -> None:
@@ -331,7 +377,7 @@ async def _answer(scope: Scope, send: Send, status: int, lines: list[Line], body
     headers = [
         (b"content-type", b"text/plain; charset=utf-8"),
         *lines,
-        (b"cache-control", b"no-store"),
+        *([_NO_STORE] if status != 200 else []),  # which only a preflight gets
         (b"content-length", b"%d" % len(body)),
     ]
     await send({"type": f"{prefix}.start", "status": status, "headers": headers})

@@ -51,7 +51,7 @@ class Traffic:
     path: str = "/articles/latest"
     lines: tuple[Line, ...] = BROWSER_LINES
     scheme: str = "https"
-    client: str = "203.0.113.9"
+    client: str | None = "203.0.113.9"
     method: str = "GET"
 
     @cached_property
@@ -74,7 +74,7 @@ class Traffic:
             "asgi": {"version": "3.0", "spec_version": "2.3"},
             "http_version": "1.1",
             "server": ("192.0.2.1", 443),
-            "client": (self.client, 50000),
+            "client": (self.client, 50000) if self.client is not None else None,
             "scheme": self.scheme,
             "method": self.method,
             "root_path": "",
