@@ -213,8 +213,13 @@ JUDGED = {
 
 
 @pytest.mark.parametrize(("traffic", "status"), JUDGED.values(), ids=JUDGED)
-def test_floor_and_guard_judge_alike(traffic: Traffic, status: int | None) -> None:
-    floor, guard = (answer(case.wrap(text_app()), traffic.scope()) for case in (FLOOR, EVERYTHING))
+@pytest.mark.parametrize("before", [0, 1], ids=["", "known"])
+def test_floor_and_guard_judge_alike(before: int, traffic: Traffic, status: int | None) -> None:
+    """Whether or not the host and the client are known already: then most of it is decided on the short way."""
+    apps = [case.wrap(text_app()) for case in (FLOOR, EVERYTHING)]
+    for app in apps * before:
+        answer(app, BROWSER.scope())
+    floor, guard = (answer(app, traffic.scope()) for app in apps)
     assert floor[0]["status"] == guard[0]["status"]
     assert floor[0]["status"] == status if status else floor[0]["status"] >= 400
     assert headers_of(floor) == headers_of(guard)

@@ -53,6 +53,8 @@ ADMITTED = {
     "no IPv6 network that is denied": Traffic(client="2001:db8:bae::1"),
     "a mapped address": Traffic(client="::ffff:203.0.113.9"),
     "a zone": Traffic(client="fe80::1%eth0"),
+    "a zone beside IPv4": Traffic(client="203.0.113.9%eth0"),
+    "a long zone": Traffic(client="fe80::1%" + "x" * 99),
     "100 lines": requesting(*[(b"x-%d" % number, b"") for number in range(100 - len(BROWSER_LINES))]),
 }
 REFUSED = {
