@@ -12,10 +12,12 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tests.benchmarks import by_hand, floor
-from tests.benchmarks.apps import PATH, json_app, own_lines_app, text_app
+from tests.benchmarks.apps import PATH, asgi_app, json_app, own_lines_app, text_app
 from tests.benchmarks.by_hand import Owned
 from tests.benchmarks.cases import (
     BY_HAND,
+    CORS,
+    CROSS_ORIGIN,
     EVERY,
     EVERYTHING,
     FLOOR,
@@ -25,6 +27,7 @@ from tests.benchmarks.cases import (
     PAIRS,
     PLAIN_HTTP,
     SERVED,
+    STARLETTES_CORS,
     Case,
     build,
 )
@@ -49,7 +52,7 @@ def app_sending(*lines: Line, status: int = 200) -> Callable[[], Starlette]:
     return lambda: Starlette(routes=[Route(PATH, endpoint)])
 
 
-def sent_by(case: Case, inner: Callable[[], Starlette], traffic: Traffic) -> list[Line]:
+def sent_by(case: Case, inner: Callable[[], ASGIApp], traffic: Traffic) -> list[Line]:
     return headers_of(answer(case.wrap(inner()), traffic.scope()))
 
 
@@ -390,13 +393,19 @@ def test_responses_share_no_list(case: Case) -> None:
     assert len(answer(app, BROWSER.scope())[0]["headers"]) == 10 + 2 * (case in EVERYTHING_ON)
 
 
-@pytest.mark.parametrize("case", dict.fromkeys((*EVERY, *PAIRED)), ids=lambda case: case.name)
+@pytest.mark.parametrize("case", dict.fromkeys((*EVERY, *PAIRED, *CROSS_ORIGIN)), ids=lambda case: case.name)
 def test_every_case_answers(case: Case) -> None:
     apps, missing = build((case,))
     if missing:
         pytest.skip(missing[0])
     (app,) = apps.values()
     assert answer(app, case.traffic.scope())[0]["status"] == 200
+
+
+def test_cors_alone_says_what_starlettes_does() -> None:
+    ours, starlettes = (sent_by(case, asgi_app, case.traffic) for case in (CORS, STARLETTES_CORS))
+    assert (b"access-control-allow-origin", NAMED[1]) in ours
+    assert ours == starlettes
 
 
 def test_guards_see_https_behind_the_proxy() -> None:

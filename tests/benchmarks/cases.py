@@ -11,11 +11,12 @@ from starlette.applications import Starlette
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from secguard import Guard, Settings
+from secguard.cors import CORSMiddleware, CORSSettings
 from tests.benchmarks import peers
 from tests.benchmarks.apps import asgi_app, asgi_nonce_app, json_app, nonce_app, own_lines_app, text_app
 from tests.benchmarks.by_hand import ByHand
 from tests.benchmarks.floor import HonestFloor
-from tests.benchmarks.traffic import BROWSER, PROXIED, Traffic
+from tests.benchmarks.traffic import ALLOWED, BROWSER, PROXIED, Traffic
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,10 @@ def _behind_proxy(app: Starlette) -> ASGIApp:
     return Guard(app, Settings(**_SECTIONS, proxies=proxies))
 
 
+def _cors_alone(app: ASGIApp) -> ASGIApp:
+    return CORSMiddleware(app, settings=CORSSettings(**_CORS))
+
+
 def _given(app: Starlette) -> ASGIApp:
     """Put a nonce there beforehand: what reading it takes then is Starlette's."""
 
@@ -96,6 +101,11 @@ ASGI = Case("everything around a bare ASGI app", _everything, inner=asgi_app)
 ASGI_NONCE = Case("everything around a bare ASGI app, the nonce read", _everything, inner=asgi_nonce_app)
 FLOOR_ASGI = Case("honest floor around a bare ASGI app", HonestFloor, inner=asgi_app)
 FLOOR_ASGI_NONCE = Case("honest floor around a bare ASGI app, the nonce read", HonestFloor, inner=asgi_nonce_app)
+ASGI_BARE = Case("a bare ASGI app", lambda app: app, ALLOWED, inner=asgi_app)
+CORS = Case("secguard cors alone", _cors_alone, ALLOWED, inner=asgi_app)
+STARLETTES_CORS = Case(
+    "Starlette's CORSMiddleware", lambda app: peers.starlettes_cors(app, _CORS), ALLOWED, inner=asgi_app
+)
 GIVEN = Case("a given nonce", _given)
 GIVEN_READ = Case("a given nonce, read", _given, inner=nonce_app)
 STARLETTE_PAIR = Pair("secguard everything, a Starlette endpoint", EVERYTHING, NONCE)
@@ -115,17 +125,19 @@ LITTERING = (*OURS, FLOOR_NONCE, NONCE, RECIPE)
 PEERS = (SECURE, SECWEB, STARLETTE, SLOWAPI, STACK, RECIPE)
 EVERY = (*OURS, *PEERS)
 COLLIDING = (BARE, BY_HAND, FLOOR, HEADERS_ONLY, EVERYTHING, SECURE, RECIPE)
+CROSS_ORIGIN = (ASGI_BARE, CORS, STARLETTES_CORS)
 COUNTED = (*OURS, SECURE, STACK)
 PAIRED = tuple(chain.from_iterable((pair.unread, pair.read) for pair in PAIRS))
 SERVED = (BARE, OWN_LINES, HEADERS_ONLY, EVERYTHING, STACK, RECIPE)
 
-SITES: dict[str, tuple[Callable[[], Starlette], tuple[Case, ...]]] = {
+SITES: dict[str, tuple[Callable[[], ASGIApp], tuple[Case, ...]]] = {
     "a short text": (text_app, EVERY),
     "JSON that sets X-Frame-Options itself": (json_app, COLLIDING),
+    "a bare ASGI app, asked by a page of an allowed origin": (asgi_app, (BARE, CORS, STARLETTES_CORS)),
 }
 
 
-def build(cases: tuple[Case, ...], app: Callable[[], Starlette] = text_app) -> tuple[dict[Case, ASGIApp], list[str]]:
+def build(cases: tuple[Case, ...], app: Callable[[], ASGIApp] = text_app) -> tuple[dict[Case, ASGIApp], list[str]]:
     """Make the app of every case, and say which cases are left out, and why."""
     built: dict[Case, ASGIApp] = {}
     missing = []

@@ -16,12 +16,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.benchmarks.cases import BARE, COUNTED, PAIRED, Case, build
+from tests.benchmarks.cases import BARE, COUNTED, CROSS_ORIGIN, PAIRED, Case, build
 from tests.benchmarks.spread import NotMeasuredError
 from tests.benchmarks.traffic import batch_for
 
 SHORT, LONG = 100, 300
-_ALL = tuple(dict.fromkeys((*COUNTED, *PAIRED)))
+_ALL = tuple(dict.fromkeys((*COUNTED, *PAIRED, *CROSS_ORIGIN)))
 _TOTAL = re.compile(r"Collected : (\d+)")
 _ROOT = Path(__file__).parents[2]
 

@@ -5,6 +5,8 @@ A peer that is not installed raises ModuleNotFoundError, and its case is left ou
 
 from __future__ import annotations
 
+from typing import Any
+
 from starlette.applications import Starlette
 from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
 from starlette.middleware.cors import CORSMiddleware
@@ -30,6 +32,11 @@ def starlettes_three(app: Starlette) -> ASGIApp:
         CORSMiddleware, allow_origins=["https://app.example.com"], allow_methods=["*"], allow_credentials=True
     )
     return app
+
+
+def starlettes_cors(app: ASGIApp, settings: dict[str, Any]) -> ASGIApp:
+    """CORS alone, of Starlette itself."""
+    return CORSMiddleware(app, **settings)
 
 
 def secure(app: Starlette) -> ASGIApp:

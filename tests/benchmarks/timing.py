@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from statistics import median
 
-from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
 from tests.benchmarks.cases import BARE, PAIRED, PAIRS, Case, Pair, build
@@ -52,7 +51,7 @@ class Runner:
         return (time.thread_time_ns() - start) / requests / 1000
 
 
-def measure(app: Callable[[], Starlette], cases: tuple[Case, ...], rounds: int, requests: int) -> Timings:
+def measure(app: Callable[[], ASGIApp], cases: tuple[Case, ...], rounds: int, requests: int) -> Timings:
     """Let all cases take turns for some rounds of some requests each.
 
     In its turn a case alternates with the bare app, a few requests each: what disturbs one disturbs the other.

@@ -97,6 +97,7 @@ class Traffic:
 
 
 BROWSER = Traffic()
+ALLOWED = Traffic(lines=(*BROWSER_LINES, (b"origin", b"https://app.example.com")))
 PROXIED = Traffic(
     lines=(*BROWSER_LINES, (b"x-forwarded-for", b"203.0.113.9"), (b"x-forwarded-proto", b"https")),
     scheme="http",
