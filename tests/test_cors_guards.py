@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -556,3 +556,19 @@ def test_line_that_somebody_else_declares_keeps_its_turn() -> None:
     ):
         made = Settings(_env_file=None, cors=told, headers={"extra": extra}, csrf=None)
         assert drive(Guard(plain, made), get()).header(b"access-control-allow-origin") == sent
+
+
+def test_second_one_that_is_added_after_protect_is_told_of_at_start() -> None:
+    log = EventLog()
+    app = Starlette(routes=[Route("/", lambda request: PlainTextResponse("ok"))])
+    made = Settings(_env_file=None, cors={"allow_origins": [APP.decode()]}, csrf=None)
+
+    class Told:
+        def policies(self) -> Sequence[Policy]:
+            return made.policies(sinks=(log,))
+
+    protect(app, Told())
+    app.add_middleware(StarlettesMiddleware, allow_origins=["*"])
+    assert log.codes == []
+    drive(app, http_scope("/"))
+    assert log.codes == ["cors.second"]
