@@ -395,7 +395,7 @@ def test_memo_finds_once_and_forgets_all_when_full() -> None:
 
 
 def test_memo_does_not_remember_what_is_too_long() -> None:
-    memo = Memo(len, most=2, longest=3)
+    memo = Memo[bytes, int](len, most=2, longest=3)
     assert [memo[b"long"], memo[b"long"]] == [4, 4]
     assert list(memo) == []
 

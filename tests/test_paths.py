@@ -211,3 +211,13 @@ def test_possible_paths_hold_the_path_itself_and_the_routed_one(path: str, root_
 
 def test_a_path_of_a_million_characters_is_compared_once() -> None:
     assert PathRules([["/{a}/{b}/{c}/x", "/*/*/*/y"]]).match(["/" + "a" * 1_000_000]) == ()
+
+
+def test_flood_of_paths_leaves_a_bounded_memory() -> None:
+    rules = PathRules([["/admin"]])
+    for number in range(3000):
+        assert rules.match([f"/{number}"]) == ()
+        assert rules.match([f"/admin/{'x' * 10_000}{number}"]) == (0,)
+    assert len(rules._known) <= 1024
+    assert max(map(len, rules._known)) <= 256
+    assert rules.match(["/admin"]) == (0,)

@@ -233,10 +233,11 @@ DEFAULT_PORTS: Final = frozenset({80, 443})  # which clients leave out: RFC 9110
 _LONGEST_NAME: Final = 253  # RFC 1035 section 2.3.4, in presentation form
 _LONGEST_VALUE: Final = _LONGEST_NAME + len(".:65535")
 
+K = TypeVar("K", bound=bytes | str)
 V = TypeVar("V")
 
 
-class Memo(dict[bytes, V]):
+class Memo(dict[K, V]):
     """Answers that are found once for each value, and looked up afterwards: a third of what lru_cache costs.
 
     When it is full it forgets them all: whoever floods it costs others one more search now and then, and no memory.
@@ -245,12 +246,12 @@ class Memo(dict[bytes, V]):
 
     __slots__ = ("_find", "_longest", "_most")
 
-    def __init__(self, find: Callable[[bytes], V], *, most: int, longest: int) -> None:
+    def __init__(self, find: Callable[[K], V], *, most: int, longest: int) -> None:
         self._find = find
         self._most = most
         self._longest = longest
 
-    def __missing__(self, value: bytes) -> V:
+    def __missing__(self, value: K) -> V:
         found = self._find(value)
         if len(value) <= self._longest:
             if len(self) >= self._most:

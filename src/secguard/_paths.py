@@ -21,6 +21,8 @@ from typing import Annotated, Final, TypeAlias
 from pydantic import AfterValidator
 from pydantic_core import PydanticCustomError
 
+from secguard._http import Memo
+
 _SEGMENT: Final = re.compile(r"\*|\{[A-Za-z_][A-Za-z0-9_]*\}|[^/{}*]+")
 _DOTS: Final = frozenset({".", ".."})
 
@@ -67,7 +69,7 @@ class PathRules:
         (1, 0)
     """
 
-    __slots__ = ("_strongest_first",)
+    __slots__ = ("_known", "_strongest_first")
 
     def __init__(self, groups: Iterable[Sequence[str]]) -> None:
         ranked = sorted(
@@ -79,6 +81,7 @@ class PathRules:
             (at, re.compile("|".join(written for *_, written in alike)).match)
             for (_, at), alike in groupby(ranked, key=itemgetter(0, 1))
         )
+        self._known = Memo[str, Matched](self._search_one, most=1024, longest=256)
 
     def __bool__(self) -> bool:
         return bool(self._strongest_first)
@@ -86,6 +89,12 @@ class PathRules:
     def match(self, paths: Iterable[str]) -> Matched:
         """Return the indices of the groups that hold for any of `paths`: the last has the last word."""
         paths = tuple(paths)
+        return self._known[paths[0]] if len(paths) == 1 else self._search(paths)
+
+    def _search_one(self, path: str) -> Matched:
+        return self._search((path,))
+
+    def _search(self, paths: tuple[str, ...]) -> Matched:
         held: list[int] = []
         for at, match in self._strongest_first:
             if at not in held and any(map(match, paths)):
