@@ -13,7 +13,6 @@ from secguard._http import (
     Declared,
     Host,
     How,
-    Memo,
     append,
     compile_lines,
     cookie_values,
@@ -27,6 +26,7 @@ from secguard._http import (
     parse_host,
     remove,
 )
+from secguard._memory import Memo
 from tests.helpers import Line
 
 

@@ -19,7 +19,7 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 # A room imports only from rooms above it. Events stand before policy, because a Context holds their sinks.
 ROOMS = [
-    "_http", "_keys", "events", "policy", "guard", "store",
+    "_memory", "_http", "_keys", "events", "policy", "guard", "store",
     "headers", "csp", "cookies", "cors", "hosts", "https", "proxies", "ip_access",
     "rate_limit", "csrf", "requests", "session", "reports", "disclosure",
     "settings", "fastapi", "testing", "cli", "__init__",
@@ -41,7 +41,7 @@ def room_of(source: Path) -> str:
 def place_of(room: str) -> int:
     """Return how far down a room stands; underscored ones that the list does not name stand right after _http."""
     if room not in ROOMS and room.startswith("_"):
-        return 1
+        return ROOMS.index("_http") * 2 + 1
     assert room in ROOMS, f"{room} has no place in the order of rooms"
     return ROOMS.index(room) * 2
 

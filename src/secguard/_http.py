@@ -8,11 +8,13 @@ where the app set nothing we own, with one scan and one concatenation, and goes 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from ipaddress import AddressValueError, IPv6Address
-from typing import Final, TypeAlias, TypeVar
+from typing import Final, TypeAlias
+
+from secguard._memory import Memo
 
 Line: TypeAlias = tuple[bytes, bytes]
 Lines: TypeAlias = list[Line]
@@ -231,33 +233,13 @@ _HOST: Final = re.compile(
 )
 DEFAULT_PORTS: Final = frozenset({80, 443})  # which clients leave out: RFC 9110 section 4.2.3
 _LONGEST_NAME: Final = 253  # RFC 1035 section 2.3.4, in presentation form
-_LONGEST_VALUE: Final = _LONGEST_NAME + len(".:65535")
-
-K = TypeVar("K", bound=bytes | str)
-V = TypeVar("V")
+LONGEST_HOST: Final = _LONGEST_NAME + len(".:65535")
 
 
-class Memo(dict[K, V]):
-    """Answers that are found once for each value, and looked up afterwards: a third of what lru_cache costs.
-
-    When it is full it forgets them all: whoever floods it costs others one more search now and then, and no memory.
-    What is too long is not remembered.
-    """
-
-    __slots__ = ("_find", "_longest", "_most")
-
-    def __init__(self, find: Callable[[K], V], *, most: int, longest: int) -> None:
-        self._find = find
-        self._most = most
-        self._longest = longest
-
-    def __missing__(self, value: K) -> V:
-        found = self._find(value)
-        if len(value) <= self._longest:
-            if len(self) >= self._most:
-                self.clear()
-            self[value] = found
-        return found
+def names_above(name: str) -> Iterator[str]:
+    """Yield the names that a name is below: to look these up costs the same however long the list is."""
+    while name := name.partition(".")[2]:
+        yield name
 
 
 def parse_host(value: bytes) -> Host | None:
@@ -266,7 +248,7 @@ def parse_host(value: bytes) -> Host | None:
 
 
 def _parse_host(value: bytes) -> Host | None:
-    match = _HOST.fullmatch(value) if len(value) <= _LONGEST_VALUE else None
+    match = _HOST.fullmatch(value) if len(value) <= LONGEST_HOST else None
     if match is None:
         return None
     port = int(match["port"]) if match["port"] else None
@@ -283,4 +265,4 @@ def _parse_host(value: bytes) -> Host | None:
     return Host(name.removesuffix("."), port)
 
 
-HOSTS: Final = Memo(_parse_host, most=256, longest=_LONGEST_VALUE)
+HOSTS: Final = Memo(_parse_host, most=256, longest=LONGEST_HOST)

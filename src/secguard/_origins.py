@@ -23,7 +23,7 @@ LONGEST_ORIGIN: Final = 300  # bytes; a name has at most 253 (RFC 1035 section 2
 WILDCARD: Final = "*."
 SCHEME_PORTS: Final = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 _ORIGIN: Final = re.compile(rb"([a-z][a-z0-9+.\-]*)://([^/?#@\s]+)")
-_ADDRESS: Final = re.compile(r"[0-9.]+|\[.*")
+ADDRESS: Final = re.compile(r"[0-9.]+|\[.*")
 _SEPARATORS: Final = re.compile("[.\u3002\uff0e\uff61]")  # between labels: RFC 3490 section 3.1
 
 
@@ -85,7 +85,7 @@ def _checked(entry: str, wildcard: str, origin: str) -> str:
     problem = ""
     if parsed is None:
         problem = _clumsy(origin, wildcard)
-    elif wildcard and _ADDRESS.fullmatch(parsed.host):
+    elif wildcard and ADDRESS.fullmatch(parsed.host):
         problem = f"an address has no subdomains: write {parsed}"
     elif wildcard and "." not in parsed.host and parsed.host != "localhost":
         problem = f"it stands for whoever owns a name under {parsed.host}: name the origins"

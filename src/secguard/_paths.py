@@ -21,7 +21,7 @@ from typing import Annotated, Final, TypeAlias
 from pydantic import AfterValidator
 from pydantic_core import PydanticCustomError
 
-from secguard._http import Memo
+from secguard._memory import Memo
 
 _SEGMENT: Final = re.compile(r"\*|\{[A-Za-z_][A-Za-z0-9_]*\}|[^/{}*]+")
 _DOTS: Final = frozenset({".", ".."})

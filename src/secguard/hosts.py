@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import re
 from http import HTTPStatus
 from typing import Annotated, Final, Self, Unpack
 
@@ -16,22 +15,21 @@ from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 from starlette.types import ASGIApp
 
-from secguard._http import DEFAULT_PORTS, Host, parse_host
-from secguard._origins import ascii_form
+from secguard._http import DEFAULT_PORTS, LONGEST_HOST, Host, names_above, parse_host
+from secguard._memory import Known
+from secguard._origins import ADDRESS, WILDCARD, ascii_form
 from secguard.guard import Guard
 from secguard.policy import Context, ContextOptions, Exchange, Policy, RefusingSection, Verdict
 from secguard.policy.section import COMMAS, Several
 
 LOOPBACK: Final = ("localhost", "*.localhost", "127.0.0.1", "[::1]", "testserver")
 
-_WILDCARD: Final = "*."
 _MOST_REMEMBERED: Final = 1024
-_ADDRESS: Final = re.compile(r"[0-9.]+|\[.*")
 
 
 def _check_entry(entry: str) -> str:
     """Return the entry in the form it is compared in, or raise the start-up error that says what is wrong with it."""
-    wildcard = _WILDCARD if entry.startswith(_WILDCARD) else ""
+    wildcard = WILDCARD if entry.startswith(WILDCARD) else ""
     name = entry.removeprefix(wildcard)
     host = parse_host(name.encode("ascii", "replace"))
     if (problem := _clumsy(entry)) or host is None or (problem := _pointless(wildcard, host)):
@@ -52,7 +50,7 @@ def _clumsy(entry: str) -> str:
         return "it has a blank in it: give each host an entry of its own"
     if not entry.isascii():
         return f"browsers send its ASCII form (RFC 5890 section 2.3.2.1): write {ascii_form(entry)}"
-    if "*" in entry.removeprefix(_WILDCARD):
+    if "*" in entry.removeprefix(WILDCARD):
         return "only *.example.com stands for several names" + (
             ", and to allow every host, switch the section off: SECGUARD_HOSTS=off" if entry == "*" else ""
         )
@@ -63,7 +61,7 @@ def _clumsy(entry: str) -> str:
 
 def _pointless(wildcard: str, host: Host) -> str:
     """Say why no request would ever match."""
-    if wildcard and _ADDRESS.fullmatch(host.name):
+    if wildcard and ADDRESS.fullmatch(host.name):
         return f"an address has no subdomains: write {host}"
     if host.port in DEFAULT_PORTS:
         return f"clients leave the scheme's own port out (RFC 9110 section 4.2.3): write {wildcard}{host.name}"
@@ -109,11 +107,11 @@ class HostsPolicy(Policy):
     def __init__(self, section: HostsSettings, context: Context | None = None) -> None:
         super().__init__(context)
         self.section = section
-        self._exact = frozenset(entry for entry in section.allowed if not entry.startswith(_WILDCARD))
+        self._exact = frozenset(entry for entry in section.allowed if not entry.startswith(WILDCARD))
         # Host lines that name an allowed one, where nobody's word about another host is taken.
-        self._welcome: set[bytes] = set()
+        self._welcome = Known[bytes](most=_MOST_REMEMBERED, longest=LONGEST_HOST)
         self._remembers = not self.context.resolver.trusts
-        self._above = frozenset(entry.removeprefix(_WILDCARD) for entry in section.allowed if entry not in self._exact)
+        self._above = frozenset(entry.removeprefix(WILDCARD) for entry in section.allowed if entry not in self._exact)
 
     def admit(self, exchange: Exchange) -> Verdict:
         """Let the request pass if its host is allowed."""
@@ -126,9 +124,7 @@ class HostsPolicy(Policy):
         if not self._allows(host):
             return self._refuse(exchange, "the host is not in hosts.allowed (SECGUARD_HOSTS__ALLOWED)", host=str(host))
         if self._remembers and named is not None:
-            if len(self._welcome) >= _MOST_REMEMBERED:
-                self._welcome.clear()
-            self._welcome.add(named)
+            self._welcome.remember(named)
         return None
 
     def _allows(self, host: Host) -> bool:
@@ -137,12 +133,7 @@ class HostsPolicy(Policy):
         return host.port is not None and (str(host) in self._exact or self._below_an_entry(str(host)))
 
     def _below_an_entry(self, name: str) -> bool:
-        # Label by label, not entry by entry: the cost does not grow with the list.
-        while name:
-            name = name.partition(".")[2]
-            if name in self._above:
-                return True
-        return False
+        return any(above in self._above for above in names_above(name))
 
     def _refuse(self, exchange: Exchange, reason: str, **detail: object) -> Verdict:
         return self.context.refuse(exchange, HTTPStatus.BAD_REQUEST, "hosts.unknown", reason, **detail)

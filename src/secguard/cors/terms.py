@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
-from secguard._http import Declared, Line, elements, is_field_name, join, keep, override
+from secguard._http import Declared, Line, elements, is_field_name, join, keep, names_above, override
 from secguard._origins import LONGEST_ORIGIN, WILDCARD, Origin, parse_origin
 from secguard.cors.settings import ALL, FORBIDDEN_METHODS, METHODS, SAFELISTED, CORSFields
 from secguard.policy.exchange import Allowed
@@ -102,13 +102,7 @@ class Terms:
         return self._tell(origin, "pattern") if matches else None
 
     def _is_below(self, origin: Origin) -> bool:
-        # Label by label, not pattern by pattern: the cost does not grow with the list.
-        name = origin.host.partition(".")[2]
-        while name:
-            if Origin(origin.scheme, name, origin.port) in self._above:
-                return True
-            name = name.partition(".")[2]
-        return False
+        return any(Origin(origin.scheme, above, origin.port) in self._above for above in names_above(origin.host))
 
     def _tell(self, origin: bytes, allowed: Allowed) -> Grant:
         lines: tuple[Line, ...] = ((ALLOW_ORIGIN, origin),)

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, TypeAlias, cast
+from typing import Annotated, Final, TypeAlias
 
-from fastapi import Depends
-from starlette.requests import HTTPConnection
+from secguard.fastapi.offered import offered
 
+_MISSING: Final = (
+    "CSPNonce found no policy that could name a nonce: the csp section is off (SECGUARD_CSP), "
+    "or nobody called protect(app)"
+)
 
-async def _nonce(connection: HTTPConnection) -> str:
-    try:
-        return cast("str", connection.state.csp_nonce)
-    except AttributeError:
-        raise RuntimeError(
-            "CSPNonce found no policy that could name a nonce: the csp section is off (SECGUARD_CSP), "
-            "or nobody called protect(app)"
-        ) from None
-
-
-CSPNonce: TypeAlias = Annotated[str, Depends(_nonce)]
+CSPNonce: TypeAlias = Annotated[str, offered("csp_nonce", _MISSING)]
 """The nonce of this response, for the `nonce` attribute of its script and style elements.
 
 Asking for it puts it into the response's Content-Security-Policy, and keeps the response out of shared caches.

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, TypeAlias, cast
+from typing import Annotated, Final, TypeAlias
 
-from fastapi import Depends
-from starlette.requests import HTTPConnection
+from secguard.fastapi.offered import offered
 
+_MISSING: Final = (
+    "CSRFToken found no policy that asks for tokens: set csrf.token (SECGUARD_CSRF__TOKEN__PATHS), "
+    "or nobody called protect(app)"
+)
 
-async def _token(connection: HTTPConnection) -> str:
-    try:
-        return cast("str", connection.state.csrf_token)
-    except AttributeError:
-        raise RuntimeError(
-            "CSRFToken found no policy that asks for tokens: set csrf.token (SECGUARD_CSRF__TOKEN__PATHS), "
-            "or nobody called protect(app)"
-        ) from None
-
-
-CSRFToken: TypeAlias = Annotated[str, Depends(_token)]
+CSRFToken: TypeAlias = Annotated[str, offered("csrf_token", _MISSING)]
 """A token for this visitor, for a field of a form or for a header that a script sends.
 
 Asking for it keeps the response out of shared caches, and sets a cookie where the visitor has none yet.

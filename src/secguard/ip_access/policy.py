@@ -9,6 +9,7 @@ from typing import Final, TypeAlias, Unpack
 
 from starlette.types import ASGIApp
 
+from secguard._memory import Known
 from secguard._networks import Address, AddressSet, Networks
 from secguard._paths import PathRules
 from secguard.guard import Guard
@@ -16,10 +17,10 @@ from secguard.ip_access.lists import NetworkFile, NetworkList
 from secguard.ip_access.settings import Entry, File, IPAccessFields, IPAccessSettings
 from secguard.ip_access.watch import Watch
 from secguard.policy import Context, ContextOptions, Exchange, Policy, Reply, Verdict
+from secguard.policy.exchange import LONGEST_ADDRESS
 
 _List: TypeAlias = tuple[str, AddressSet]
 _MOST_REMEMBERED: Final = 4096
-_LONGEST_ADDRESS: Final = len("ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255")
 
 _DENIED: Final = "the address is in a deny list"
 _STRANGER: Final = "the address is in no allow list"
@@ -70,7 +71,7 @@ class IPAccessPolicy(Policy):
         self._by_rule = [self._place(rule, {"rule": ", ".join(rule.paths)}) for rule in section.rules]
         self._patterns = PathRules(rule.paths for rule in section.rules)
         # Addresses as the server writes them, of clients that may come in everywhere; where nobody else has a word.
-        self._welcome: set[str] = set()
+        self._welcome = _nobody()
         self._remembers = not self.context.resolver.trusts and not any(part.is_live for part in parts)
         self._status = HTTPStatus(section.refusal)
         self._admits_unknown = section.allow_unknown_clients
@@ -89,7 +90,7 @@ class IPAccessPolicy(Policy):
     def admit(self, exchange: Exchange) -> Verdict:
         """Let the request pass if its client may come in."""
         if self._watches and self.watch.look():
-            self._welcome = set()
+            self._welcome = _nobody()
         welcome = self._welcome  # this one to the end: who was asked for in an old list is not welcome under a new one
         places: Sequence[_Place] = self._everywhere
         deciding: Sequence[_Place] = places
@@ -109,7 +110,7 @@ class IPAccessPolicy(Policy):
             if not place.admits(client):
                 return self._refuse(exchange, "ip_access.not-allowed", _STRANGER if place.allow else _NOBODY, place)
         if self._remembers and places is self._everywhere and exchange.peer:
-            _remember(welcome, exchange.peer)
+            welcome.remember(exchange.peer)
         return None
 
     def _matching(self, exchange: Exchange) -> tuple[Sequence[_Place], Sequence[_Place]]:
@@ -137,11 +138,8 @@ class IPAccessPolicy(Policy):
         return replace(reply, unfound=True) if self._status is HTTPStatus.NOT_FOUND else reply
 
 
-def _remember(welcome: set[str], peer: str) -> None:
-    if len(welcome) >= _MOST_REMEMBERED:
-        welcome.clear()
-    if len(peer) <= _LONGEST_ADDRESS:  # a zone id may have any length
-        welcome.add(peer)
+def _nobody() -> Known[str]:
+    return Known(most=_MOST_REMEMBERED, longest=LONGEST_ADDRESS)  # a zone id may have any length
 
 
 class IPAccessMiddleware(Guard):

@@ -269,13 +269,13 @@ def _too_late() -> RuntimeError:
 
 
 _IDENTITY: Final = ("type", "method", "path", "root_path", "scheme", "client")
-_LONGEST_ADDRESS: Final = len("ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255")
+LONGEST_ADDRESS: Final = len("ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255")
 
 
 def parse_address(text: str | None) -> Address | None:
     """Read an address: zone id stripped (RFC 4007 section 11), `::ffff:0:0/96` taken as IPv4, None where it is none."""
     bare = (text or "").partition("%")[0]
-    return _parse_address(bare) if len(bare) <= _LONGEST_ADDRESS else None
+    return _parse_address(bare) if len(bare) <= LONGEST_ADDRESS else None
 
 
 @lru_cache(maxsize=4096)
