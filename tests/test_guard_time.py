@@ -22,6 +22,7 @@ from secguard import Guard
 from secguard.headers import HeadersPolicy, HeadersSettings
 from secguard.policy import Context, Exchange, Looker, Mode, Outcome, Policy, Reply, TimeLimit
 from tests.helpers import EventLog, Message, Scope, Sent, http_scope, websocket_scope
+from tests.slow_clients import Timetable, attempt_slowly, post, serve_slowly, talk
 from tests.virtual_time import run
 
 SECONDS = 10.0
@@ -74,39 +75,6 @@ def patient(app: ASGIApp, log: EventLog, mode: Mode = "enforce", seconds: float 
     return Guard(app, policies=[HeadersPolicy(HeadersSettings(), shared), Patient(shared, seconds)])
 
 
-Timetable = list[tuple[float, Message]]
-
-
-async def exchange(app: ASGIApp, scope: Scope, incoming: Timetable) -> tuple[Sent, list[float]]:
-    """Be a server whose client says each thing at its time; return what was sent, and when."""
-    sent, times = Sent(), []
-    waiting = list(incoming)
-    now = asyncio.get_running_loop().time
-
-    async def receive() -> Message:
-        if not waiting:
-            await asyncio.Event().wait()
-        at, message = waiting[0]
-        await asyncio.sleep(at - now())
-        del waiting[0]
-        return message
-
-    async def send(message: Message) -> None:
-        await asyncio.sleep(0)
-        sent.messages.append(message)
-        times.append(now())
-
-    try:
-        await app(scope, receive, send)
-    except Exception as error:
-        sent.error = error
-    return sent, times
-
-
-def post(*parts: tuple[float, bytes]) -> Timetable:
-    return [(at, {"type": "http.request", "body": part, "more_body": True}) for at, part in parts]
-
-
 WHOLE: Timetable = [(0, {"type": "http.request", "body": b"", "more_body": False})]
 
 
@@ -123,7 +91,7 @@ def answers_after(seconds: float) -> Starlette:
 
 def test_answer_in_time_is_the_apps() -> None:
     log = EventLog()
-    sent, times = run(exchange(timed(answers_after(9), log), http_scope(), WHOLE))
+    sent, times = attempt_slowly(timed(answers_after(9), log), http_scope(), WHOLE)
     assert (sent.status, sent.body, times[-1]) == (200, b"at last", 9)
     assert log.told == []
 
@@ -131,7 +99,7 @@ def test_answer_in_time_is_the_apps() -> None:
 def test_slow_answer_is_refused_on_time_and_hardened() -> None:
     log = EventLog()
     guard = timed(answers_after(11), log)
-    sent, times = run(exchange(guard, http_scope(), WHOLE))
+    sent, times = attempt_slowly(guard, http_scope(), WHOLE)
     assert (sent.status, times) == (503, [10, 10])
     assert sent.header(b"x-content-type-options") == b"nosniff"
     assert sent.header(b"cache-control") == b"no-store"
@@ -150,7 +118,7 @@ def test_slow_app_is_cancelled() -> None:
         finally:
             ended.append(asyncio.get_running_loop().time())
 
-    run(exchange(timed(app, EventLog()), http_scope(), WHOLE))
+    attempt_slowly(timed(app, EventLog()), http_scope(), WHOLE)
     assert ended == [SECONDS]
 
 
@@ -161,7 +129,7 @@ def test_app_that_answers_while_it_is_cancelled_is_not_heard() -> None:
         finally:
             await PlainTextResponse("late")(scope, receive, send)
 
-    sent, _ = run(exchange(timed(app, EventLog()), http_scope(), WHOLE))
+    sent, _ = attempt_slowly(timed(app, EventLog()), http_scope(), WHOLE)
     assert sent.status == 503
     assert len(sent.messages) == 2
 
@@ -173,7 +141,7 @@ def test_app_that_turns_cancellation_into_an_error_is_not_heard() -> None:
         except asyncio.CancelledError:
             raise ValueError("cut") from None
 
-    sent, _ = run(exchange(timed(app, EventLog()), http_scope(), WHOLE))
+    sent, _ = attempt_slowly(timed(app, EventLog()), http_scope(), WHOLE)
     assert sent.status == 503
     assert sent.error is None
 
@@ -217,7 +185,7 @@ def test_answer_that_has_begun_is_cut_short() -> None:
 
     log = EventLog()
     app = Starlette(routes=[Route("/", endpoint)])
-    sent, times = run(exchange(timed(app, log), http_scope(), WHOLE))
+    sent, times = attempt_slowly(timed(app, log), http_scope(), WHOLE)
     assert sent.status == 200
     assert sent.body == b"first"
     assert sent.messages[-1]["more_body"] is True  # the server finds no end, and closes the connection
@@ -238,7 +206,7 @@ def test_background_work_is_not_cut_short() -> None:
 
     log = EventLog()
     app = Starlette(routes=[Route("/", endpoint)])
-    sent, _ = run(exchange(timed(app, log), http_scope(), WHOLE))
+    sent, _ = attempt_slowly(timed(app, log), http_scope(), WHOLE)
     assert sent.body == b"ok"
     assert ended == [True]
     assert log.told == []
@@ -248,14 +216,14 @@ def test_error_of_the_app_comes_through_as_it_is() -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         raise LookupError("the app's own")
 
-    sent, _ = run(exchange(timed(app, EventLog()), http_scope(), WHOLE))
+    sent, _ = attempt_slowly(timed(app, EventLog()), http_scope(), WHOLE)
     assert sent.status == 500
     assert isinstance(sent.error, LookupError)
 
 
 def test_cancellation_from_outside_comes_through() -> None:
     async def whole() -> None:
-        task = asyncio.create_task(exchange(timed(answers_after(5), EventLog()), http_scope(), WHOLE))
+        task = asyncio.create_task(serve_slowly(timed(answers_after(5), EventLog()), http_scope(), WHOLE))
         await asyncio.sleep(1)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -266,13 +234,13 @@ def test_cancellation_from_outside_comes_through() -> None:
 
 def test_overrun_can_be_rehearsed() -> None:
     log = EventLog()
-    sent, times = run(exchange(timed(answers_after(11), log, "report"), http_scope(), WHOLE))
+    sent, times = attempt_slowly(timed(answers_after(11), log, "report"), http_scope(), WHOLE)
     assert (sent.body, times[-1]) == (b"at last", 11)
     assert log.told == [("rehearsed", "timed.over")]
 
 
 def test_no_limit_is_no_limit() -> None:
-    sent, times = run(exchange(timed(answers_after(1000), EventLog(), seconds=None), http_scope(), WHOLE))
+    sent, times = attempt_slowly(timed(answers_after(1000), EventLog(), seconds=None), http_scope(), WHOLE)
     assert (sent.body, times[-1]) == (b"at last", 1000)
 
 
@@ -283,7 +251,7 @@ def test_websocket_has_no_limit_of_this_kind() -> None:
         await asyncio.sleep(1000)
         await send({"type": "websocket.close", "code": 1000})
 
-    sent, _ = run(exchange(timed(app, EventLog()), websocket_scope(), [(0, {"type": "websocket.connect"})]))
+    sent, _ = attempt_slowly(timed(app, EventLog()), websocket_scope(), [(0, {"type": "websocket.connect"})])
     assert sent.closed == 1000
 
 
@@ -306,7 +274,7 @@ def test_shorter_of_two_limits_counts() -> None:
     log = EventLog()
     shared = context(log)
     guard = Guard(answers_after(30), policies=[Timed(shared, 20.0), Timed(shared, 10.0)])
-    sent, times = run(exchange(guard, http_scope(), WHOLE))
+    sent, times = attempt_slowly(guard, http_scope(), WHOLE)
     assert (sent.status, times) == (503, [10, 10])
     assert log.told == [("refused", "timed.over")]
 
@@ -321,7 +289,7 @@ def test_refusal_of_the_body_is_not_followed_by_another() -> None:
     log = EventLog()
     shared = context(log)
     guard = Guard(app, policies=[Timed(shared, 20.0), Patient(shared, 10.0)])
-    sent, _ = run(exchange(guard, http_scope(), []))
+    sent, _ = attempt_slowly(guard, http_scope(), [])
     assert sent.status == 408
     assert len(sent.messages) == 2
 
@@ -334,19 +302,21 @@ async def reading(request: Request) -> Response:
 
 
 READER = Starlette(routes=[Route("/", reading, methods=["POST"])])
-STEADY = [*post((9, b"a"), (18, b"b"), (27, b"c")), (36.0, {"type": "http.request", "body": b"d", "more_body": False})]
+STEADY = post((9, b"a"), (9, b"b"), (9, b"c"), (9, b"d"))
 
 
 def test_body_that_goes_on_coming_passes() -> None:
     log = EventLog()
-    sent, times = run(exchange(patient(READER, log), http_scope(method="POST"), STEADY))
+    sent, times = attempt_slowly(patient(READER, log), http_scope(method="POST"), STEADY)
     assert (sent.body, times[-1]) == (b"4", 36)
     assert log.told == []
 
 
 def test_body_that_stops_coming_is_refused() -> None:
     log = EventLog()
-    sent, times = run(exchange(patient(READER, log), http_scope(method="POST"), post((1, b"a"), (12, b"b"))))
+    sent, times = attempt_slowly(
+        patient(READER, log), http_scope(method="POST"), post((1, b"a"), (11, b"b"), ends=False)
+    )
     assert (sent.status, times) == (408, [11, 11])
     assert sent.header(b"x-content-type-options") == b"nosniff"
     assert log.told == [("refused", "patient.over")]
@@ -365,15 +335,15 @@ def test_app_finds_the_refused_client_gone() -> None:
         return PlainTextResponse("never sent")
 
     app = Starlette(routes=[Route("/", endpoint, methods=["POST"])])
-    sent, _ = run(exchange(patient(app, EventLog()), http_scope(method="POST"), post((1, b"a"))))
+    sent, _ = attempt_slowly(patient(app, EventLog()), http_scope(method="POST"), post((1, b"a"), ends=False))
     assert caught == ["gone"]
     assert sent.status == 408
 
 
 def test_late_message_can_be_rehearsed() -> None:
     log = EventLog()
-    late = [*post((1, b"a"), (30, b"b")), (31.0, WHOLE[0][1])]
-    sent, _ = run(exchange(patient(READER, log, "report"), http_scope(method="POST"), late))
+    late = post((1, b"a"), (29, b"b"), (1, b""))
+    sent, _ = attempt_slowly(patient(READER, log, "report"), http_scope(method="POST"), late)
     assert sent.body == b"2"
     assert log.told == [("rehearsed", "patient.over")]
 
@@ -383,7 +353,7 @@ def test_several_patiences_run_out_each_in_its_time() -> None:
     shared = context(log, "report")
     guard = Guard(READER, policies=[Patient(shared, 20.0, "b"), Patient(shared, 5.0, "a"), Patient(shared, 40.0, "c")])
     late = [(30.0, WHOLE[0][1])]
-    sent, times = run(exchange(guard, http_scope(method="POST"), late))
+    sent, times = attempt_slowly(guard, http_scope(method="POST"), late)
     assert sent.status == 200
     assert log.codes == ["a", "b"]
     assert times[-1] == 30
@@ -400,14 +370,14 @@ def test_body_that_somebody_wants_to_see_first_is_not_waited_for_for_ever() -> N
     log = EventLog()
     shared = context(log)
     guard = Guard(app, policies=[Patient(shared), Curious(shared)])
-    sent, times = run(exchange(guard, http_scope(method="POST"), post((1, b"a"))))
+    sent, times = attempt_slowly(guard, http_scope(method="POST"), post((1, b"a"), ends=False))
     assert (sent.status, times) == (408, [11, 11])
     assert log.told == [("refused", "patient.over")]
 
 
 def test_no_patience_is_no_limit() -> None:
     late = [(1000.0, WHOLE[0][1])]
-    sent, _ = run(exchange(patient(READER, EventLog(), seconds=None), http_scope(method="POST"), late))
+    sent, _ = attempt_slowly(patient(READER, EventLog(), seconds=None), http_scope(method="POST"), late)
     assert sent.status == 200
 
 
@@ -419,13 +389,6 @@ def sockets(speak: Callable[[WebSocket], Any]) -> Starlette:
     return Starlette(routes=[WebSocketRoute("/", endpoint)])
 
 
-def talk(*times: float) -> Timetable:
-    return [
-        (0.0, {"type": "websocket.connect"}),
-        *((at, {"type": "websocket.receive", "text": "x"}) for at in times),
-    ]
-
-
 async def listen(socket: WebSocket) -> None:
     async for _ in socket.iter_text():
         pass
@@ -433,7 +396,7 @@ async def listen(socket: WebSocket) -> None:
 
 def test_silent_websocket_is_closed() -> None:
     log = EventLog()
-    sent, times = run(exchange(patient(sockets(listen), log), websocket_scope(), talk(5, 12)))
+    sent, times = attempt_slowly(patient(sockets(listen), log), websocket_scope(), talk(5, 7))
     assert sent.types == ["websocket.accept", "websocket.close"]
     assert (sent.closed, times[-1]) == (1008, 22)
     assert log.told == [("refused", "patient.over")]
@@ -450,7 +413,7 @@ def test_what_the_app_says_keeps_a_websocket_open() -> None:
         await listen(socket)
         await ticking
 
-    sent, times = run(exchange(patient(sockets(push), EventLog()), websocket_scope(), talk()))
+    sent, times = attempt_slowly(patient(sockets(push), EventLog()), websocket_scope(), talk())
     assert sent.types == ["websocket.accept", *["websocket.send"] * 5, "websocket.close"]
     assert times[-1] == 50
 
@@ -461,7 +424,7 @@ def test_app_may_accept_before_it_listens() -> None:
         while (await receive())["type"] != "websocket.disconnect":
             pass
 
-    sent, times = run(exchange(patient(app, EventLog()), websocket_scope(), talk(5)))
+    sent, times = attempt_slowly(patient(app, EventLog()), websocket_scope(), talk(5))
     assert (sent.closed, times[-1]) == (1008, 15)
 
 
@@ -477,7 +440,7 @@ def test_app_that_looks_again_and_again_is_no_less_patient() -> None:
                 await asyncio.sleep(2)
 
     log = EventLog()
-    sent, times = run(exchange(patient(sockets(poll), log), websocket_scope(), talk(3)))
+    sent, times = attempt_slowly(patient(sockets(poll), log), websocket_scope(), talk(3))
     assert sent.closed == 1008
     assert log.told == [("refused", "patient.over")]
     assert times[-1] == 33  # ten seconds of waiting after the last word, one in three
@@ -488,7 +451,7 @@ def test_app_that_only_sends_is_left_alone() -> None:
         await asyncio.sleep(1000)
         await socket.send_text("late")
 
-    sent, _ = run(exchange(patient(sockets(push), EventLog()), websocket_scope(), talk()))
+    sent, _ = attempt_slowly(patient(sockets(push), EventLog()), websocket_scope(), talk())
     assert sent.types == ["websocket.accept", "websocket.send"]
 
 
@@ -500,5 +463,5 @@ def test_app_that_gives_up_waiting_loses_nothing() -> None:
         return PlainTextResponse("in time")
 
     app = Starlette(routes=[Route("/", endpoint, methods=["POST"])])
-    sent, _ = run(exchange(patient(app, EventLog()), http_scope(method="POST"), post((5, b"a"))))
+    sent, _ = attempt_slowly(patient(app, EventLog()), http_scope(method="POST"), post((5, b"a"), ends=False))
     assert sent.body == b"in time"
