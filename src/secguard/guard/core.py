@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
 from inspect import iscoroutinefunction
-from typing import Any, Final, Protocol, cast
+from typing import Final, Protocol, cast
 
 from starlette.applications import Starlette
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from secguard._http import Declared, compile_lines
 from secguard._paths import Matched
 from secguard.events import logger
 from secguard.guard.docs import serve_docs
+from secguard.guard.hooks import hooks, overrides, steps
 from secguard.guard.lifespan import living
 from secguard.guard.state import OfferingState
 from secguard.guard.timing import within
-from secguard.guard.traffic import Delivery, Hook, Plan, Steps, UnseenDelivery, WaitingDelivery
+from secguard.guard.traffic import Delivery, Plan, UnseenDelivery, WaitingDelivery
 from secguard.guard.watch import Watch, watched
 from secguard.policy import Context, Direct, Exchange, Offers, Outcome, Policy, Reply, TimeLimit, Verdict
 from secguard.policy.context import PLAIN_TEXT
-from secguard.policy.exchange import SECURE_SCHEMES
+from secguard.policy.exchange import SECURE_SCHEMES, UnreadExchange
 
 _UNSEEN: Final = Exchange({"type": "http", "path": "/", "headers": []}, Direct())  # where no hook looks at the request
 _ERROR: Final = Reply(500, (PLAIN_TEXT,), b"Internal Server Error\n")
@@ -67,15 +67,17 @@ class Guard:
         self.policies = tuple((settings or _from_environment()).policies() if policies is None else policies)
         self.context = _common_context(self.policies)
 
-        self._admits = _hooks(self.policies, "admit")
-        self.foresights = _hooks(self.policies, "look_ahead")
-        self.patiences = _hooks(self.policies, "patience")
-        self.waits = _hooks(self.policies, "on_wait")
-        self.watches = _hooks(self.policies, "on_receive")
-        self._limits = _hooks(self.policies, "limit")[::-1]
-        self._dones = _hooks(self.policies, "done")[::-1]
-        lasting = [policy for policy in self.policies if _overrides(policy, "open", "close")]
-        edits = _hooks(self.policies, "finish") + _hooks(self.policies, "revise")
+        self._admits = hooks(self.policies, "admit")
+        self.foresights = hooks(self.policies, "look_ahead")
+        self.patiences = hooks(self.policies, "patience")
+        self.waits = hooks(self.policies, "on_wait")
+        self.watches = hooks(self.policies, "on_receive")
+        self._limits = hooks(self.policies, "limit")[::-1]
+        self._dones = hooks(self.policies, "done")[::-1]
+        lasting = [policy for policy in self.policies if overrides(policy, "open", "close")]
+        edits = hooks(self.policies, "finish") + hooks(self.policies, "revise")
+        self._exchange = Exchange if any(policy.reads_headers for policy in self.policies) else UnreadExchange
+        self._lends = any(policy.steps_in for policy in self.policies)
         self.offers: Offers = {name: make for policy in self.policies for name, make in policy.offers.items()}
 
         self._living = living(app, lasting) if lasting else app
@@ -108,7 +110,7 @@ class Guard:
             seen: Exchange | None = scope.get("secguard")
             root = self._rooted.root_path if self._rooted else ""
             if seen is None or not seen.speaks_for(scope, self._resolver, root):
-                seen = scope["secguard"] = Exchange(scope, self._resolver, root, seen)
+                seen = scope["secguard"] = self._exchange(scope, self._resolver, root, seen)
             exchange, tls = seen, seen.tls
             if self.offers:
                 scope["state"] = OfferingState(self.offers, exchange, scope.get("state"))
@@ -116,6 +118,8 @@ class Guard:
             exchange, tls = _UNSEEN, scope.get("scheme") in SECURE_SCHEMES
         plan = self.select(exchange) if self._selects else self._plan_secure if tls else self._plan_plain
         delivery = self._delivery(exchange, plan, send, self)
+        if self._lends:
+            exchange.delivery = delivery  # until the end: it would be a cycle
 
         passed = 0
         try:
@@ -148,10 +152,13 @@ class Guard:
         else:
             if self._dones:
                 await self._release(exchange, passed, Outcome(delivery.status))
+        finally:
+            if self._lends:
+                exchange.delivery = None
 
     def meet(self, app: object) -> None:
         """Let the policies look at the app, now that it is put together."""
-        for _, meet in _hooks(self.policies, "meet"):
+        for _, meet in hooks(self.policies, "meet"):
             meet(app)
 
     def select(self, exchange: Exchange, outside: int | None = None) -> Plan:
@@ -164,9 +171,9 @@ class Guard:
         """Return what makes the headers of a response that passes the `outside` outermost policies."""
         passed = self.policies[:outside]
         lines = [tuple(policy.declare(secure, matched[at] if matched else ())) for at, policy in enumerate(passed)]
-        usual = _steps(passed, lines, revising=False)
-        revises = any(_overrides(policy, "revise") for policy in passed)
-        return usual, _steps(passed, lines, revising=True) if revises else usual
+        usual = steps(passed, lines, revising=False)
+        revises = any(overrides(policy, "revise") for policy in passed)
+        return usual, steps(passed, lines, revising=True) if revises else usual
 
     async def settle(self, at: int, exchange: Exchange, verdict: Verdict | Awaitable[Verdict]) -> Reply | None:
         """Await the verdict where it must be, tell of a refusal, and rehearse it where the mode says so."""
@@ -185,6 +192,16 @@ class Guard:
         else:
             delivery.close()  # too late for an answer: the server finds the response cut short
         delivery.exchange.cut_short = True  # a Guard further in may still be heard, and has nothing left to harden
+
+    async def step_in(
+        self, delivery: Delivery, policy: Policy, verdict: Verdict | Awaitable[Verdict], scope: Scope
+    ) -> bool:
+        """Refuse for a policy that an endpoint has asked, and say whether the endpoint is to stop."""
+        at = self.policies.index(policy)
+        reply = await self.settle(at, delivery.exchange, verdict)
+        if reply is not None and not delivery.refused:
+            await self.cut_short(delivery, reply, at, scope)
+        return reply is not None
 
     def _within_limits(self, delivery: Delivery, scope: Scope) -> ASGIApp:
         """Return the app with the time limits that the policies set for this exchange."""
@@ -244,37 +261,6 @@ def _common_context(policies: Sequence[Policy]) -> Context:
     if len(contexts) > 1:
         raise ValueError("the policies of one Guard share one Context: give them the same object")
     return next(iter(contexts.values()), Context())
-
-
-def _overrides(policy: Policy, *hooks: str) -> bool:
-    needed = (hook for hook in hooks if hook not in policy.unneeded)
-    return any(getattr(type(policy), hook) is not getattr(Policy, hook) for hook in needed)
-
-
-def _hooks(policies: Sequence[Policy], hook: str) -> tuple[tuple[int, Callable[..., Any]], ...]:
-    return tuple((at, getattr(policy, hook)) for at, policy in enumerate(policies) if _overrides(policy, hook))
-
-
-def _steps(policies: Sequence[Policy], lines: Sequence[Sequence[Declared]], *, revising: bool) -> Steps:
-    """Order what makes the headers, innermost policy first. Lines declared between two hooks are set in one go."""
-    stretches: list[list[Declared]] = [[]]
-    hooks: list[Hook] = []
-    last: list[Hook] = []
-    for at in reversed(range(len(policies))):
-        policy, outside = policies[at], policies[:at]
-        revises = revising and _overrides(policy, "revise")
-        if not revises:
-            stretches[-1] += lines[at]
-        own = [policy.revise] * revises + [policy.finish] * _overrides(policy, "finish")
-        if not revising and policy.sets and not any(_overrides(other, "finish") for other in outside):
-            declared_outside = {line.name for declared in lines[:at] for line in declared}
-            if policy.sets.isdisjoint(declared_outside):
-                last += own  # whether before or after those lines makes no difference, but for the time it takes
-                continue
-        hooks += own
-        stretches += [[] for _ in own]
-    merges = [compile_lines(declared) if declared else None for declared in stretches[1:]]
-    return compile_lines(stretches[0]), (*zip(hooks, merges, strict=True), *((hook, None) for hook in last))
 
 
 def _rooted(app: object) -> Rooted | None:

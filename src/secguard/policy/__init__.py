@@ -9,9 +9,11 @@
 """
 
 from secguard._keys import Keys
+from secguard.policy.address import Address, parse_address
 from secguard.policy.context import Context, ContextOptions, Reply
 from secguard.policy.defence import Looker, Message, Offers, Outcome, Policy, TimeLimit, Verdict
-from secguard.policy.exchange import Address, Allowed, Direct, Exchange, Peer, Resolver, Scope, parse_address
+from secguard.policy.exchange import Allowed, Exchange, Scope
+from secguard.policy.peer import Direct, Peer, Resolver
 from secguard.policy.section import Environment, Mode, Profile, RefusingSection, Section
 
 __all__ = [

@@ -11,7 +11,8 @@ from typing import Final, TypedDict
 from secguard._http import NO_STORE, Line
 from secguard._keys import Keys
 from secguard.events import Action, Event, Sink, deliver, log_event
-from secguard.policy.exchange import Direct, Exchange, Resolver
+from secguard.policy.exchange import Exchange
+from secguard.policy.peer import Direct, Resolver
 from secguard.policy.section import Environment, Mode, Profile
 
 PLAIN_TEXT: Final[Line] = (b"content-type", b"text/plain; charset=utf-8")

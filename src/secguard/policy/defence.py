@@ -57,6 +57,10 @@ class Policy:
     """What endpoints find on `request.state`, by name, and how it is made when it is read."""
     sets: frozenset[bytes] | None = None
     """The names that `finish` sets, where it sets no others: lines of other names need not wait for it."""
+    reads_headers: bool = True
+    """Whether most requests are judged by their headers: a Guard in which nobody does need not sort them."""
+    steps_in: bool = False
+    """Whether endpoints find it by their Exchange's `delivery`, to ask for a refusal of their own."""
     unneeded: frozenset[str] = frozenset()
     """Hooks that its class overrides, and that its section has no use for: they are never called."""
 

@@ -1,20 +1,19 @@
-"""The Exchange: one request as every policy sees it, and the Peer at its other end."""
+"""The Exchange: one request as every policy sees it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, MutableMapping
-from functools import lru_cache
-from ipaddress import IPv4Address, IPv6Address, ip_address
 from os import urandom
 from types import MappingProxyType
-from typing import Any, Final, Literal, NamedTuple, Protocol, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 from urllib.parse import quote
 
 from secguard._http import HOSTS, Host, Line
 from secguard._paths import possible_paths, routings
+from secguard.policy.address import Address, parse_address
 from secguard.policy.lazy import lazy
+from secguard.policy.peer import Peer, Resolver
 
-Address: TypeAlias = IPv4Address | IPv6Address
 Scope: TypeAlias = MutableMapping[str, Any]
 
 SECURE_SCHEMES: Final = frozenset({"https", "wss"})
@@ -23,40 +22,6 @@ _NONCE_BYTES: Final = 16  # CSP 3 section 7.1: at least 128 bits
 
 Allowed: TypeAlias = Literal["exact", "pattern", "any"]
 """How a CORS policy came to allow an origin: by its exact name, by a pattern, or because it allows all."""
-
-
-class Peer(NamedTuple):
-    """Who is at the other end, as far as it can be known.
-
-    `plain` tells that plain http is proven: somebody we trust said so. A socket without TLS proves nothing, for a
-    proxy may have taken it off.
-    """
-
-    client: Address | None
-    secure: bool
-    host: Host | None
-    plain: bool = False
-
-
-class Resolver(Protocol):
-    """Finds out the Peer of an Exchange."""
-
-    @property
-    def trusts(self) -> bool:
-        """Whether it takes anybody's word. If not, what the scope says is what there is, and nobody need be asked."""
-
-    def resolve(self, exchange: Exchange) -> Peer:
-        """Return the Peer."""
-
-
-class Direct:
-    """The resolver of an app that no trusted proxy stands in front of: what the server says is what there is."""
-
-    trusts: Final = False
-
-    def resolve(self, exchange: Exchange) -> Peer:
-        """Return the Peer as the server saw it."""
-        return Peer(parse_address(exchange.peer), exchange.tls, exchange.named_host)
 
 
 class Exchange:
@@ -80,17 +45,21 @@ class Exchange:
         Host(name='example.com', port=None)
     """
 
+    session_key: bytes | None = None
+    """What tells this session from all others, where a policy further out has found one."""
+
     def __init__(self, scope: Scope, resolver: Resolver, app_root: str = "", outer: Exchange | None = None) -> None:
         lines = scope["headers"]
         if type(lines) is not list:  # ASGI allows any iterable, even one that can be read once only
             lines = scope["headers"] = list(lines)
         self.lines: list[Line] = lines
-        self.headers: dict[bytes, bytes] = dict(lines)
+        if type(self) is Exchange:
+            self.headers: dict[bytes, bytes] = dict(lines)
+            self.named_host: Host | None = HOSTS[self.headers.get(b"host", b"")]
         self.kind: Literal["http", "websocket"] = scope["type"]
         self.method: str = scope.get("method", "GET")
         self.path: str = scope["path"]
         self.address: tuple[str, Any] | None = scope.get("client")
-        self.named_host: Host | None = HOSTS[self.headers.get(b"host", b"")]
         self.tls: bool = scope.get("scheme") in SECURE_SCHEMES
         self._scope = dict(scope)  # one copy costs less than reading every key that somebody may ask for
         self._resolver = resolver
@@ -102,12 +71,14 @@ class Exchange:
         self.touched = False
         self.nonce_read: str | None = None
         self.allowed: Allowed | None = None
+        self.standings: list[Any] | None = None
+        self.delivery: Any = None
         self.notes: Mapping[object, Any] = _NO_NOTES
-        self._outer: Exchange | None = None
+        self.outer: Exchange | None = None
         # One of a Guard further out, which sees another path or scheme; not one of an app that has answered already.
         if outer is not None and outer.status is None:
-            self._outer, self.touched, self.nonce_read = outer, outer.touched, outer.nonce_read
-            self.allowed = outer.allowed
+            self.outer, self.touched, self.nonce_read = outer, outer.touched, outer.nonce_read
+            self.allowed, self.standings = outer.allowed, outer.standings
 
     def speaks_for(self, scope: Scope, resolver: Resolver, app_root: str) -> bool:
         """Whether this is the Exchange that another Guard would make of `scope`.
@@ -190,6 +161,11 @@ class Exchange:
         return self._app_root or self.root_path
 
     @lazy
+    def user(self) -> str | None:
+        """Who the request is from, as an authentication outside has found out, or None."""
+        return name_of(self._scope.get("user"))
+
+    @lazy
     def routed(self) -> str:
         """The path as the framework will route it. Exemptions match this one."""
         routed, *others = routings(self.path, self.prefix)
@@ -212,7 +188,7 @@ class Exchange:
             if self.status is not None:
                 raise _too_late()
             self.touched = True
-            nonce = self.nonce_read = self._outer.nonce if self._outer else urandom(_NONCE_BYTES).hex()
+            nonce = self.nonce_read = self.outer.nonce if self.outer else urandom(_NONCE_BYTES).hex()
         return nonce
 
     def touch(self) -> None:
@@ -229,6 +205,12 @@ class Exchange:
     def memory(self) -> dict[object, Any]:
         """What policies have to remember until the exchange is done, each under a key of its own: itself."""
         return {}
+
+    def stand(self, standings: list[Any]) -> None:
+        """Say how quotas stand, for everybody who tells of them: Guards further out, too."""
+        exchange: Exchange | None = self
+        while exchange is not None:
+            exchange.standings, exchange = standings, exchange.outer
 
     def note(self, key: object, value: object) -> None:
         """Remember something until the answer, which it will change.
@@ -261,6 +243,30 @@ class Exchange:
         return [value for own, value in self.lines if own == name]
 
 
+class UnreadExchange(Exchange):
+    """The same, where most requests are judged without their headers: those are sorted when somebody asks."""
+
+    @lazy
+    def headers(self) -> dict[bytes, bytes]:
+        """The last line of each name."""
+        return dict(self.lines)
+
+    @lazy
+    def named_host(self) -> Host | None:
+        """The Host header taken apart."""
+        return HOSTS[self.headers.get(b"host", b"")]
+
+
+def name_of(user: object) -> str | None:
+    """Return the name of a user as Starlette's authentication leaves it in the scope, or None for one who has none."""
+    if not getattr(user, "is_authenticated", False):
+        return None
+    try:
+        return str(user.identity)  # type: ignore[attr-defined]
+    except (AttributeError, NotImplementedError):  # Starlette's BaseUser leaves it open
+        return getattr(user, "display_name", None)
+
+
 def _too_late() -> RuntimeError:
     return RuntimeError(
         "this comes too late: the headers of the response have been sent; "
@@ -269,19 +275,3 @@ def _too_late() -> RuntimeError:
 
 
 _IDENTITY: Final = ("type", "method", "path", "root_path", "scheme", "client")
-LONGEST_ADDRESS: Final = len("ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255")
-
-
-def parse_address(text: str | None) -> Address | None:
-    """Read an address: zone id stripped (RFC 4007 section 11), `::ffff:0:0/96` taken as IPv4, None where it is none."""
-    bare = (text or "").partition("%")[0]
-    return _parse_address(bare) if len(bare) <= LONGEST_ADDRESS else None
-
-
-@lru_cache(maxsize=4096)
-def _parse_address(text: str) -> Address | None:
-    try:
-        address = ip_address(text)
-    except ValueError:
-        return None
-    return getattr(address, "ipv4_mapped", None) or address
