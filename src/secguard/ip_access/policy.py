@@ -17,7 +17,7 @@ from secguard.ip_access.lists import NetworkFile, NetworkList
 from secguard.ip_access.settings import Entry, File, IPAccessFields, IPAccessSettings
 from secguard.ip_access.watch import Watch
 from secguard.policy import Context, ContextOptions, Exchange, Policy, Reply, Verdict
-from secguard.policy.exchange import LONGEST_ADDRESS
+from secguard.policy.address import LONGEST_ADDRESS
 
 _List: TypeAlias = tuple[str, AddressSet]
 _MOST_REMEMBERED: Final = 4096
@@ -73,6 +73,7 @@ class IPAccessPolicy(Policy):
         # Addresses as the server writes them, of clients that may come in everywhere; where nobody else has a word.
         self._welcome = _nobody()
         self._remembers = not self.context.resolver.trusts and not any(part.is_live for part in parts)
+        self._is_plain = not self._watches and not self._by_rule
         self._status = HTTPStatus(section.refusal)
         self._admits_unknown = section.allow_unknown_clients
 
@@ -89,6 +90,9 @@ class IPAccessPolicy(Policy):
 
     def admit(self, exchange: Exchange) -> Verdict:
         """Let the request pass if its client may come in."""
+        address = exchange.address
+        if self._is_plain and address and address[0] in self._welcome:
+            return None
         if self._watches and self.watch.look():
             self._welcome = _nobody()
         welcome = self._welcome  # this one to the end: who was asked for in an old list is not welcome under a new one
@@ -96,7 +100,6 @@ class IPAccessPolicy(Policy):
         deciding: Sequence[_Place] = places
         if self._by_rule:
             places, deciding = self._matching(exchange)
-        address = exchange.address
         if places is self._everywhere and address and address[0] in welcome:
             return None
         client = exchange.client
