@@ -27,6 +27,7 @@ from secguard.hosts import HostsPolicy, HostsSettings
 from secguard.https import HttpsPolicy, HttpsSettings
 from secguard.ip_access import IPAccessPolicy, IPAccessRule, IPAccessSettings
 from secguard.policy import Context, Exchange, Outcome, Policy, Reply, Section
+from secguard.rate_limit import RateLimitPolicy, RateLimitSettings
 from secguard.requests import RequestLimitsPolicy, RequestsPolicy, RequestsSettings
 from tests.helpers import Line, Message, Scope, http_scope, websocket_scope
 
@@ -36,6 +37,11 @@ Recipe: TypeAlias = Callable[[Context], Policy]
 def real(policy: Callable[[Any, Context], Policy], *sections: Section) -> st.SearchStrategy[Recipe]:
     """Recipes for a real policy under any of these sections. A policy may hold state: each stack makes its own."""
     return st.sampled_from(sections).map(lambda section: lambda context: policy(section, context))
+
+
+async def _later(exchange: Exchange) -> str:
+    await asyncio.sleep(0)
+    return exchange.path
 
 
 REAL: list[st.SearchStrategy[Recipe]] = [
@@ -108,6 +114,23 @@ REAL: list[st.SearchStrategy[Recipe]] = [
         CSRFSettings(isolate=True, trusted_origins=("https://a.example",), dangerously_exempt_paths=("/admin",)),
         CSRFSettings(require_origin=True, mode="report"),
         CSRFSettings(token=TokenSettings(paths=("/users",))),
+    ),
+    real(
+        RateLimitPolicy,
+        RateLimitSettings(default="2/minute; 3/hour"),
+        RateLimitSettings(default="5/minute", cost=lambda exchange: len(exchange.path), headers="x-ratelimit"),
+        RateLimitSettings.model_validate(
+            {
+                "default": "9/minute",
+                "key": "header:x-one",
+                "headers": "draft-7",
+                "rules": [
+                    {"paths": ["/users"], "limits": "1/minute", "statuses": ["2xx", 404]},
+                    {"paths": ["/admin"], "limits": "1/minute", "cost": lambda exchange: 2, "key": _later},
+                ],
+            }
+        ),
+        RateLimitSettings(default="1/minute", cost=lambda exchange: 2, mode="report"),
     ),
     real(
         IPAccessPolicy,

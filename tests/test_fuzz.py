@@ -33,6 +33,14 @@ SECTIONS: Final[dict[str, Any]] = {
         "deny": ["192.0.2.128/25", "fe80::/10"],
         "rules": [{"paths": ["/admin", "/users/{id}"], "allow": ["192.0.2.7", "2001:db8::/32"]}],
     },
+    "rate_limit": {
+        "default": "20/second; 1000/hour",
+        "rules": [
+            {"paths": ["/users/{id}"], "limits": "2/minute", "key": "header:X-Extra", "statuses": [200]},
+            {"paths": ["/admin"], "limits": "3/minute", "key": lambda exchange: exchange.path},
+        ],
+        "exempt": {"paths": ["/health"], "networks": ["192.0.2.200"]},
+    },
     "proxies": {
         "trusted": ["192.0.2.0/24", "2001:db8::/32"],
         "proto": "x-forwarded-proto",

@@ -78,7 +78,9 @@ def label(source: Path) -> str:
 
 
 def test_settings_has_sections() -> None:
-    assert {"cors", "csrf", "headers", "hosts", "https", "ip_access", "proxies", "requests"} <= set(sections())
+    assert {"cors", "csrf", "headers", "hosts", "https", "ip_access", "proxies", "rate_limit", "requests"} <= set(
+        sections()
+    )
 
 
 @pytest.mark.parametrize("section", sections())

@@ -34,7 +34,7 @@ WRONG: list[tuple[str, str, str, str, str]] = [
      "Did you mean SECGUARD_HEADERS__FRAME_OPTIONS?"),
     ("a mistyped secrets directory", "SECRET_DIR", "/run", "unknown-variable", "Did you mean SECGUARD_SECRETS_DIR?"),
     ("nothing like it", "ZZZZZZ", "1", "unknown-variable", "The first part is one of: ENVIRONMENT, PROFILE, MODE,"),
-    ("a section that is yet to come", "RATE_LIMIT__DEFAULT", "1/s", "unknown-variable", "no such variable"),
+    ("a section that is yet to come", "SESSION__STORAGE", "cookie://", "unknown-variable", "no such variable"),
     ("no name at all", "", "1", "unknown-variable", "no such variable"),
     ("a name that ends early", "TOY__", "1", "misplaced-underscore", "write SECGUARD_TOY."),
     ("a name below a text", "MODE__X", "1", "unknown-variable", "SECGUARD_MODE takes no names below it"),

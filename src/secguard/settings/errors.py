@@ -15,6 +15,7 @@ _DEEPEST: Final = 5  # levels of one
 HIDDEN: Final = "********"
 
 _SECRET_NAME: Final = re.compile(r"secret|passw|passphrase|token|(?:^|_|-)(?:api)?keys?(?:$|_|-)", re.IGNORECASE)
+_OURS: Final = frozenset({"key", "max_keys"})  # fields that tell what is counted by, and how much of it
 _USERINFO: Final = re.compile(r"(?<=://)[^\s\"']*@")
 
 
@@ -82,7 +83,9 @@ class SettingsError(ValueError):
 
 def smells_secret(name: object) -> bool:
     """Whether a value under this name should not be shown."""
-    return isinstance(name, str) and _SECRET_NAME.search(name) is not None
+    if not isinstance(name, str) or name.rpartition("__")[2].lower() in _OURS:
+        return False
+    return _SECRET_NAME.search(name) is not None
 
 
 def shown(value: object, secret: bool = False) -> str:

@@ -22,6 +22,7 @@ from secguard.ip_access import IPAccessPolicy, IPAccessSettings
 from secguard.policy import Context, ContextOptions, Environment, Mode, Policy, Profile, Section
 from secguard.policy.section import COMMAS, Several
 from secguard.proxies import ProxiesSettings
+from secguard.rate_limit import RateLimitPolicy, RateLimitSettings
 from secguard.requests import RequestLimitsPolicy, RequestsPolicy, RequestsSettings
 from secguard.settings.errors import SettingsError, without_userinfo
 from secguard.settings.framing import agreed, contradictions
@@ -40,6 +41,7 @@ _OUTERMOST_FIRST: Final[tuple[tuple[str, _Make], ...]] = (
     ("hosts", HostsPolicy),
     ("https", HttpsPolicy),
     ("ip_access", IPAccessPolicy),
+    ("rate_limit", RateLimitPolicy),
     ("csrf", CSRFPolicy),
     ("requests", RequestLimitsPolicy),
 )
@@ -48,6 +50,7 @@ _DEVELOPMENT: Final = (
     "the environment is development: no HSTS, no redirect to https, and refusals explain themselves; "
     "where others can reach the app, set SECGUARD_ENVIRONMENT=production"
 )
+_NO_SESSION: Final = "no section opens sessions, so that all would be counted by address: write ip or user"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +106,8 @@ class Settings(Readable):
     """When plain http is redirected."""
     ip_access: IPAccessSettings | None = None
     """Which addresses may come in, everywhere and by path: all, unless set."""
+    rate_limit: RateLimitSettings | None = None
+    """How many requests are let in, for whom: as many as come, unless set."""
     proxies: ProxiesSettings | None = Field(default_factory=ProxiesSettings)
     """Whose word about the client is taken: nobody's, unless set."""
     csrf: CSRFSettings | None = Field(default_factory=CSRFSettings)
@@ -132,6 +137,11 @@ class Settings(Readable):
         if self.csrf and self.csrf.token and not self.secret_keys:
             message = f"a token is signed, and there is no key: in SECGUARD_SECRET_KEYS, {REMEDY}"
             yield ErrorDetails(type="csrf-token-keys", loc=("csrf", "token"), msg=message, input=self.csrf.token)
+        if self.rate_limit and "session" not in type(self).model_fields:
+            for place, key in self.rate_limit.counted_by():
+                if key == "session":
+                    loc = ("rate_limit", *place)
+                    yield ErrorDetails(type="rate-limit-session", loc=loc, msg=_NO_SESSION, input=key)
 
     @classmethod
     def settings_customise_sources(
