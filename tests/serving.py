@@ -17,7 +17,8 @@ LOOPBACK = "127.0.0.1"
 def clean_environment(**variables: str) -> dict[str, str]:
     """Return this process's environment without its own SECGUARD_* variables, and with those given."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("SECGUARD_")}
-    return kept | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"} | variables
+    path = os.pathsep.join(filter(None, (str(ROOT), kept.get("PYTHONPATH"))))
+    return kept | {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1"} | variables
 
 
 @contextmanager
@@ -31,6 +32,7 @@ def uvicorn(
     """Serve `app` (`module:name`) from `folder` on a port of loopback, a free one unless told, and yield the port."""
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # connections inherit it (Linux)
         listener.bind((LOOPBACK, port))
         listener.listen(64)
         port = listener.getsockname()[1]
@@ -50,9 +52,11 @@ def uvicorn(
         # It goes on talking, and once the pipe is full it would stop to wait for a reader.
         audience = Thread(target=server.communicate)
         audience.start()
-        yield port
-        server.terminate()
-        audience.join(timeout=30)
+        try:
+            yield port
+        finally:
+            server.terminate()
+            audience.join(timeout=30)
     finally:
         server.kill()
         server.wait()
