@@ -11,7 +11,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from tests.benchmarks import by_hand, floor
+from tests.benchmarks import by_hand, floor, shared_store
 from tests.benchmarks.apps import PATH, asgi_app, json_app, own_lines_app, text_app
 from tests.benchmarks.by_hand import Owned
 from tests.benchmarks.cases import (
@@ -38,7 +38,7 @@ from tests.serving import ROOT, clean_environment
 from tests.slow_clients import Timetable, attempt_slowly, post
 
 HEADERS = (BY_HAND, FLOOR, HEADERS_ONLY, EVERYTHING)
-EVERYTHING_ON = (FLOOR, EVERYTHING)  # of whose lines two are not of `headers`: a policy, and Vary
+EVERYTHING_ON = (FLOOR, EVERYTHING)  # of whose lines four are not of `headers`: a policy, Vary, and two of the limit
 
 
 def app_sending(*lines: Line, status: int = 200) -> Callable[[], Starlette]:
@@ -382,7 +382,7 @@ def test_floor_and_guard_harden_the_same_500(origin: tuple[Line, ...]) -> None:
 def test_stream_passes(case: Case) -> None:
     sent = answer(case.wrap(streaming_app), BROWSER.scope())
     assert [message.get("body") for message in sent[1:]] == [b"one", b"two", b""]
-    assert len({name for name, _ in sent[0]["headers"]}) == len(sent[0]["headers"]) == 9 + 2 * (case in EVERYTHING_ON)
+    assert len({name for name, _ in sent[0]["headers"]}) == len(sent[0]["headers"]) == 9 + 4 * (case in EVERYTHING_ON)
 
 
 @pytest.mark.parametrize("case", HEADERS, ids=lambda case: case.name)
@@ -390,7 +390,7 @@ def test_responses_share_no_list(case: Case) -> None:
     app = case.wrap(text_app())
     first = answer(app, BROWSER.scope())[0]["headers"]
     first.clear()
-    assert len(answer(app, BROWSER.scope())[0]["headers"]) == 10 + 2 * (case in EVERYTHING_ON)
+    assert len(answer(app, BROWSER.scope())[0]["headers"]) == 10 + 4 * (case in EVERYTHING_ON)
 
 
 @pytest.mark.parametrize("case", dict.fromkeys((*EVERY, *PAIRED, *CROSS_ORIGIN)), ids=lambda case: case.name)
@@ -430,4 +430,7 @@ def test_quick_run_prints_every_case() -> None:
         assert f"\n{case.name} " in ran.stdout or f"{case.name}: left out" in ran.stdout
     for pair in PAIRS:
         assert f"\n{pair.name} " in ran.stdout
-    assert "Budgets" in ran.stdout
+    for name in shared_store.NAMES:
+        assert f"\n{name} " in ran.stdout
+    for name in ("Counting, in memory", "a request, sliding-window ", "Budgets"):
+        assert name in ran.stdout

@@ -7,7 +7,7 @@ import logging
 import sys
 import time
 
-from tests.benchmarks import garbage, instructions, timing, wire
+from tests.benchmarks import counting, garbage, instructions, shared_store, timing, wire
 from tests.benchmarks.budgets import BUDGETS, Results
 from tests.benchmarks.cases import LITTERING, SITES
 from tests.benchmarks.report import PAGE, machine, tables, write_page
@@ -21,11 +21,14 @@ def main() -> int:
     parser.add_argument("--garbage", action="store_true", help="... reference cycles and bytes")
     parser.add_argument("--instructions", action="store_true", help="... instruction counts, by callgrind")
     parser.add_argument("--socket", action="store_true", help="... requests per second over uvicorn")
+    parser.add_argument("--counting", action="store_true", help="... what limits cost when many clients are known")
+    parser.add_argument("--shared-store", action="store_true", help="... limits in a Valkey server, beside a PING")
     parser.add_argument("--quick", action="store_true", help="few rounds, and no instruction counts: a smoke test")
     parser.add_argument("--strict", action="store_true", help="exit with 1 where a budget is not met")
     parser.add_argument("--write-docs", action="store_true", help=f"put the tables into {PAGE.name}")
     chosen = parser.parse_args()
-    everything = not (chosen.in_process or chosen.garbage or chosen.instructions or chosen.socket)
+    parts = (chosen.in_process, chosen.garbage, chosen.instructions, chosen.socket, chosen.counting)
+    everything = not any((*parts, chosen.shared_store))
 
     logging.getLogger("secguard").setLevel(logging.ERROR)  # its notices would stand between the tables
     began = time.monotonic()
@@ -49,6 +52,13 @@ def main() -> int:
             results.rates = wire.measure(*((1, 0.2) if chosen.quick else (10, 0.5)))
         except NotMeasuredError as reason:
             print(f"nothing over a socket: {reason}")
+    if everything or chosen.shared_store:
+        try:
+            results.stored = shared_store.measure(*((4, 50) if chosen.quick else (60, 200)))
+        except NotMeasuredError as reason:
+            print(f"nothing in a shared store: {reason}")
+    if everything or chosen.counting:
+        results.counting = counting.measure(*((5, 20_000) if chosen.quick else (60, 1_000_000)))
 
     for table in tables(results):
         print(table.text())

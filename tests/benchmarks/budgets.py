@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from tests.benchmarks import cases
+from tests.benchmarks import cases, shared_store
 from tests.benchmarks.cases import Case, Pair
+from tests.benchmarks.counting import COUNTERS, REQUEST, Counting
 from tests.benchmarks.garbage import Garbage
 from tests.benchmarks.spread import ratios, spread
 from tests.benchmarks.timing import Timings
@@ -21,6 +22,8 @@ class Results:
     garbage: Mapping[Case, Garbage] = field(default_factory=dict)
     instructions: Mapping[Case, float] = field(default_factory=dict)
     rates: Mapping[Case, list[float]] = field(default_factory=dict)
+    stored: Mapping[str, list[float]] = field(default_factory=dict)
+    counting: Counting | None = None
 
     @property
     def plain(self) -> Timings | None:
@@ -83,9 +86,21 @@ def _more(pair: Pair, than: Pair | None = None) -> Callable[[Results], float | N
     return measure
 
 
+def _stored(name: str) -> Callable[[Results], float | None]:
+    def measure(results: Results) -> float | None:
+        stored = results.stored
+        return ratios(stored[name], stored[shared_store.PING]).middle if stored else None
+
+    return measure
+
+
 def _cycles(results: Results) -> float | None:
     counts = [results.garbage[case].cyclic for case in (*cases.GUARDS, cases.NONCE) if case in results.garbage]
     return max(counts, default=None)
+
+
+def _counting(number: Callable[[Counting], float]) -> Callable[[Results], float | None]:
+    return lambda results: number(results.counting) if results.counting else None
 
 
 BUDGETS = (
@@ -96,6 +111,16 @@ BUDGETS = (
         "cors alone, an allowed origin: of Starlette's CORSMiddleware, in instructions",
         0.5,
         _count(cases.CORS, cases.STARLETTES_CORS, cases.ASGI_BARE),
+    ),
+    Budget(
+        "rate_limit alone: of slowapi's ASGI middleware with headers, in time",
+        0.1,
+        _time(cases.LIMIT, cases.SLOWAPI_TELLING),
+    ),
+    Budget(
+        "rate_limit alone: of slowapi's ASGI middleware with headers, in instructions",
+        0.1,
+        _count(cases.LIMIT, cases.SLOWAPI_TELLING),
     ),
     Budget("the usual stack: times everything, in time", 15, _time(cases.STACK, cases.EVERYTHING), at_least=True),
     Budget(
@@ -111,5 +136,22 @@ BUDGETS = (
     Budget("microseconds that a page pays for its nonce, Starlette", 3, _more(cases.STARLETTE_PAIR)),
     Budget("... of which are not Starlette's own", 3, _more(cases.STARLETTE_PAIR, cases.GIVEN_PAIR)),
     Budget("microseconds that a page pays for its nonce, bare ASGI", 3, _more(cases.ASGI_PAIR)),
+    Budget("three limits in Valkey: times a PING", 2, _stored(shared_store.THREE)),
     Budget("objects that a request leaves to the garbage collector", 0, _cycles),
+    Budget(
+        "a limited request among many known clients: times one among a few",
+        1.3,
+        _counting(lambda found: ratios(found.many[REQUEST], found.few[REQUEST]).middle),
+    ),
+    Budget(
+        "bytes that a counter takes, its key among them",
+        150,
+        _counting(lambda found: max(found.key_bytes[strategy] for strategy in COUNTERS)),
+    ),
+    Budget(
+        "milliseconds that many keys add to a full garbage collection",
+        10,
+        _counting(lambda found: found.collection),
+    ),
+    Budget("MiB that a flood of new keys adds when all room is taken", 1, _counting(lambda found: found.flood)),
 )

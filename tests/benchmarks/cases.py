@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from secguard import Guard, Settings
 from secguard.cors import CORSMiddleware, CORSSettings
+from secguard.rate_limit import RateLimitMiddleware, RateLimitSettings
 from tests.benchmarks import peers
 from tests.benchmarks.apps import asgi_app, asgi_nonce_app, json_app, nonce_app, own_lines_app, text_app
 from tests.benchmarks.by_hand import ByHand
@@ -49,12 +50,17 @@ _CORS: dict[str, Any] = {
 _SECTIONS: dict[str, Any] = {
     "hosts": {"allowed": peers.ALLOWED_HOSTS},
     "cors": _CORS,
+    "rate_limit": {"default": peers.PLENTY},
     "ip_access": {"deny": ["192.0.2.0/24", "2001:db8:bad::/48"]},
 }
 
 
 def _headers_only(app: Starlette) -> ASGIApp:
     return Guard(app, Settings(requests=None, https=None, csp=None, csrf=None))
+
+
+def _limit_alone(app: Starlette) -> ASGIApp:
+    return RateLimitMiddleware(app, settings=RateLimitSettings(default=peers.PLENTY))
 
 
 def _everything(app: Starlette) -> ASGIApp:
@@ -83,6 +89,7 @@ def _given(app: Starlette) -> ASGIApp:
 BARE = Case("bare", lambda app: app)
 BY_HAND = Case("by hand", ByHand)
 FLOOR = Case("honest floor", HonestFloor)
+LIMIT = Case("secguard rate_limit alone", _limit_alone)
 HEADERS_ONLY = Case("secguard headers only", _headers_only)
 EVERYTHING = Case("secguard everything", _everything)
 BEHIND_PROXY = Case("secguard everything behind a trusted proxy", _behind_proxy, PROXIED)
@@ -91,6 +98,7 @@ SECURE = Case("secure", peers.secure)
 SECWEB = Case("Secweb", peers.secweb)
 STARLETTE = Case("Starlette's CORS + session + trusted host", peers.starlettes_three)
 SLOWAPI = Case("slowapi", peers.slowapi, slow=True)
+SLOWAPI_TELLING = Case("slowapi, with headers", lambda app: peers.slowapi(app, tells=True), slow=True)
 STACK = Case("the usual stack", peers.usual_stack, slow=True)
 RECIPE = Case("BaseHTTPMiddleware recipe", peers.recipe, slow=True)
 OWN_LINES = Case("an app that sets the lines itself", lambda app: app, inner=own_lines_app)
@@ -120,13 +128,13 @@ PAIRS = (
 )
 
 GUARDS = (HEADERS_ONLY, EVERYTHING, PLAIN_HTTP, BEHIND_PROXY)
-OURS = (BARE, BY_HAND, FLOOR, *GUARDS)
+OURS = (BARE, BY_HAND, FLOOR, LIMIT, *GUARDS)
 LITTERING = (*OURS, FLOOR_NONCE, NONCE, RECIPE)
-PEERS = (SECURE, SECWEB, STARLETTE, SLOWAPI, STACK, RECIPE)
+PEERS = (SECURE, SECWEB, STARLETTE, SLOWAPI, SLOWAPI_TELLING, STACK, RECIPE)
 EVERY = (*OURS, *PEERS)
 COLLIDING = (BARE, BY_HAND, FLOOR, HEADERS_ONLY, EVERYTHING, SECURE, RECIPE)
 CROSS_ORIGIN = (ASGI_BARE, CORS, STARLETTES_CORS)
-COUNTED = (*OURS, SECURE, STACK)
+COUNTED = (*OURS, SECURE, SLOWAPI_TELLING, STACK)
 PAIRED = tuple(chain.from_iterable((pair.unread, pair.read) for pair in PAIRS))
 SERVED = (BARE, OWN_LINES, HEADERS_ONLY, EVERYTHING, STACK, RECIPE)
 

@@ -13,7 +13,10 @@ from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
 from ipaddress import AddressValueError, IPv4Address, IPv6Address, ip_address, ip_network
+from math import ceil
 from os import urandom
+from socket import AF_INET, inet_pton
+from time import time
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
@@ -31,6 +34,14 @@ MOST_BYTES: Final = 65536
 MOST_BODY: Final = 10 * 1024 * 1024  # and of a websocket's message
 PATIENCE: Final = 30.0  # seconds for the next part of a body,
 RATE: Final = 500  # and so many bytes a second when they are over
+AMOUNT: Final = 1_000_000_000  # requests in
+WINDOW: Final = 60  # seconds
+MOST_KEYS: Final = 100_000
+_BITS: Final = 30
+_MASK: Final = (1 << _BITS) - 1
+_OVERFLOW: Final = b"\xff"
+_LIMIT: Final = b"ratelimit"
+_LIMIT_POLICY: Final[Line] = (_LIMIT + b"-policy", b'"default";q=%d;w=%d' % (AMOUNT, WINDOW))
 _REMEMBERED: Final = 256
 _DENIED: Final = (ip_network("192.0.2.0/24"), ip_network("2001:db8:bad::/48"))
 _LONGEST_ADDRESS: Final = 45  # letters
@@ -79,7 +90,8 @@ SECURE_READY: Final[list[Line]] = [VARY, *_SECURE_OUTSIDE]
 _READY_FOR: Final[dict[bytes | None, list[Line]]] = {None: READY, APP: [*GRANT, *READY]}
 _SECURE_READY_FOR: Final[dict[bytes | None, list[Line]]] = {None: SECURE_READY, APP: [*GRANT, *SECURE_READY]}
 _POLICIES: Final = frozenset({_CSP, _CSP + b"-report-only"})
-OWNED: Final[Owned] = owning({**by_hand.OWNED, **dict.fromkeys(_POLICIES, always)})
+_LIMITS: Final = dict.fromkeys((_LIMIT, _LIMIT_POLICY[0]), lambda _: False)
+OWNED: Final[Owned] = owning({**by_hand.OWNED, **dict.fromkeys(_POLICIES, always), **_LIMITS})
 _CACHING: Final = b"cache-control"
 _EVERYDAY_BUT_CACHING: Final = EVERYDAY_BUT_VARY - {_CACHING}
 _NO_STORE: Final[Line] = (_CACHING, b"no-store")
@@ -110,7 +122,8 @@ def _refusal(status: int, *lines: Line, is_outside: bool = False) -> _Reply:
 class _State(dict[str, Any]):
     """The state of a request, with what was there in it: it makes the nonce when that is read."""
 
-    __slots__ = ("body", "held", "nonce", "refused", "started")
+    __slots__ = ("body", "held", "limits", "nonce", "refused", "started")
+    limits: list[Line] | None
     body: _Body | None
     held: dict[str, Any]
     nonce: str | None
@@ -136,13 +149,17 @@ class _State(dict[str, Any]):
 
 
 class HonestFloor:
-    """Headers, a policy with its nonce, hygiene, CORS, hosts, the https redirect, addresses, the origin, limits."""
+    """Headers, a policy with its nonce, hygiene, CORS, hosts, https, addresses, a rate limit, the origin, limits."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
         self.welcome: set[bytes] = set()  # Host values that passed, a few
         self.known: set[str] = set()  # addresses of clients that passed, as the server writes them, a few
         self.serves_tls = False
+        self.young: dict[bytes, int] = {}  # counts of this window, and above them those of the last
+        self.old: dict[bytes, int] = {}
+        self.held = 0
+        self.ends = 0.0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -159,7 +176,7 @@ class HonestFloor:
         state.held = held if (held := scope.get("state")) is not None else {}
         if held:
             state.update(held)
-        state.nonce = state.body = None
+        state.nonce = state.body = state.limits = None
         state.started = state.refused = False
         scope["state"] = state
 
@@ -182,12 +199,14 @@ class HonestFloor:
                             break
                     else:
                         headers = headers + ready  # half the cost of unpacking both
+                if state.limits is not None:
+                    headers += state.limits
                 message = message.copy() if type(message) is dict else dict(message)
                 message["headers"] = headers
             return send(message)
 
         path = scope["path"]
-        if not (
+        usual = (
             len(lines) == len(fields) <= MOST_LINES
             and len(b"".join([*fields, *fields.values()])) <= MOST_BYTES
             and b"transfer-encoding" not in fields
@@ -208,7 +227,35 @@ class HonestFloor:
             and b"content-length" not in fields
             and (client := scope.get("client"))
             and client[0] in self.known
-        ) and (reply := self.examine(scope, lines, fields, path, secure)):
+        )
+        reply = None if usual else self.examine(scope, lines, fields, path, secure)
+        if reply is None:
+            now = time()
+            if now >= self.ends:
+                self.turn(now)
+            try:
+                key = inet_pton(AF_INET, scope["client"][0])
+            except OSError:
+                address = _address(scope)
+                key = address.packed[:8] if address else b""
+            packed = self.young.get(key, -1)
+            if 0 <= packed <= _MASK:
+                left = AMOUNT - packed - 1
+            else:
+                last, this = (packed >> _BITS, packed & _MASK) if packed > 0 else (self.old.get(key, 0) & _MASK, 0)
+                left = AMOUNT - int(last * min((self.ends - now) / WINDOW, 1.0)) - this - 1
+                if packed < 0:
+                    if self.held >= MOST_KEYS and key not in self.old:
+                        key = _OVERFLOW
+                    self.held += key not in self.old
+                    self.old.pop(key, None)
+                    packed = last << _BITS
+            if left >= 0:
+                self.young[key] = packed + 1
+            state.limits = [_LIMIT_POLICY, (_LIMIT, b'"default";r=%d;t=%d' % (left, ceil(self.ends - now)))]
+            if not usual:
+                reply = self.judge(scope, fields, secure)
+        if reply is not None:
             if reply.is_outside:
                 own = [*reply.lines, *(_SECURE_OUTSIDE if secure else _OUTSIDE)]
                 await _answer(scope, send, reply.status, own, reply.body)
@@ -258,6 +305,17 @@ class HonestFloor:
             self.known.clear()
         if len(scope["client"][0]) <= _LONGEST_ADDRESS:
             self.known.add(scope["client"][0])
+        return None
+
+    def turn(self, now: float) -> None:
+        """Begin another window of the limit."""
+        end = (now // WINDOW + 1) * WINDOW
+        self.old = self.young if end - self.ends <= WINDOW else {}
+        self.young, self.ends, self.held = {}, end, len(self.old)
+
+    def judge(self, scope: Scope, fields: dict[bytes, bytes], secure: bool) -> _Reply | None:
+        """Decide what stands behind the limit."""
+        method, name = scope.get("method", "GET"), parse_host(fields.get(b"host", b"")) or ""
         if (method not in _SAFE or scope["type"] == "websocket") and _acts_from_elsewhere(scope, fields, name, secure):
             return _refusal(403)
         if method not in _METHODS:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import gc
 import json
-import resource
 import subprocess
 import sys
 import time
@@ -29,6 +28,7 @@ from typing import Final, TypeAlias
 
 from secguard._networks import Address, Networks
 from tests.benchmarks.report import Table, machine
+from tests.benchmarks.resident import resident
 
 Ask: TypeAlias = Callable[[Address], bool]
 
@@ -184,13 +184,13 @@ def measure(candidate: Candidate, path: Path, *, check: bool = True) -> Measured
     """Measure one candidate; in a process that has done nothing else."""
     inside, outside = addresses(path)
     gc.collect()
-    before = _resident("VmRSS")
+    before = resident("VmRSS")
     _forget_peak()
     began = time.perf_counter()
     with path.open() as file:
         ask = candidate.load(file)
     load = time.perf_counter() - began
-    peak = _resident("VmHWM") - before
+    peak = resident("VmHWM") - before
 
     hits, answers = _timed(ask, inside)
     misses, more = _timed(ask, outside)
@@ -215,16 +215,6 @@ def _timed(ask: Ask, asked: list[Address]) -> tuple[float, list[bool]]:
         at = end
         now = time.perf_counter()
     return (now - began) / len(answers) * 1e6, answers
-
-
-def _resident(name: str) -> float:
-    """Return the MiB that Linux tells of this process; elsewhere its peak, which is coarser."""
-    try:
-        status = Path("/proc/self/status").read_text()
-    except OSError:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    (line,) = [line for line in status.splitlines() if line.startswith(f"{name}:")]
-    return int(line.split()[1]) / 1024
 
 
 def _forget_peak() -> None:

@@ -56,13 +56,13 @@ def secweb(app: Starlette) -> ASGIApp:
     return app
 
 
-def slowapi(app: Starlette) -> ASGIApp:
-    """One limit for everybody in memory, by slowapi's ASGI middleware."""
+def slowapi(app: Starlette, *, tells: bool = False) -> ASGIApp:
+    """One limit for everybody in memory, by slowapi's ASGI middleware, which tells of it if it is asked to."""
     from slowapi import Limiter
     from slowapi.middleware import SlowAPIASGIMiddleware
     from slowapi.util import get_remote_address
 
-    app.state.limiter = Limiter(key_func=get_remote_address, default_limits=[PLENTY])
+    app.state.limiter = Limiter(key_func=get_remote_address, default_limits=[PLENTY], headers_enabled=tells)
     app.add_middleware(SlowAPIASGIMiddleware)
     return app
 

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.benchmarks import cases
+from tests.benchmarks import cases, shared_store
 from tests.benchmarks.budgets import BUDGETS, Results
+from tests.benchmarks.counting import FEW
 from tests.benchmarks.spread import ratios, spread
 
 PAGE = Path(__file__).parents[2] / "docs/explanation/performance.md"
@@ -70,6 +71,12 @@ def tables(results: Results) -> Iterator[Table]:
             for case, rate in rates.items()
         ]
         yield Table("uvicorn on a socket: median (quartiles)", rows)
+    if stored := results.stored:
+        rows = [["", "times a PING", "µs", "a second"]]
+        for name, times in stored.items():
+            middle = spread(times).middle
+            rows.append([name, str(ratios(times, stored[shared_store.PING])), f"{middle:.1f}", f"{1e6 / middle:,.0f}"])
+        yield Table("Limits in a Valkey server, beyond a request without: median (quartiles)", rows)
     if results.garbage:
         alone = results.garbage[cases.BARE].peak
         rows = [["", "objects left to the collector", "bytes added at the peak"]]
@@ -82,6 +89,15 @@ def tables(results: Results) -> Iterator[Table]:
             for case, found in results.garbage.items()
         ]
         yield Table("Garbage, per request", rows)
+    if counting := results.counting:
+        rows = [["", f"{FEW} keys, µs", f"{counting.keys:,} keys, µs", "times", "bytes a key"]]
+        for name, many in counting.many.items():
+            few, size = counting.few[name], counting.key_bytes.get(name)
+            numbers = (f"{spread(few).middle:.2f}", f"{spread(many).middle:.2f}", str(ratios(many, few)))
+            rows.append([name, *numbers, f"{size:.0f}" if size else ""])
+        for name, hits in counting.hits.items():
+            rows.append([f"a hit by way of limits, its storage {name}", f"{spread(hits).middle:.2f}", *[""] * 3])
+        yield Table("Counting, in memory: median (quartiles)", rows)
     verdicts = [(budget, *budget.verdict(results)) for budget in BUDGETS]
     rows = [["", "", "measured", "budget"]]
     rows += [
