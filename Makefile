@@ -49,7 +49,7 @@ docs: $(VENV)/.docs  ## build the documentation into site/
 	@echo "site/index.html is built."
 
 examples: $(VENV)/.test  ## the tests of the examples, and of every block of code in the documentation
-	@$(PY) -m pytest tests/test_quickstart.py tests/test_admin_area.py tests/test_two_origins.py tests/test_docs.py tests/test_readme.py $(PYTEST)
+	@$(PY) -m pytest tests/test_quickstart.py tests/test_admin_area.py tests/test_two_origins.py tests/test_fleet.py tests/test_docs.py tests/test_readme.py $(PYTEST)
 
 bench: $(VENV)/.bench  ## what a request costs, beside the peers
 	@$(PY) -m tests.benchmarks
