@@ -18,7 +18,7 @@ from tests.helpers import Clock, EventLog, Line, Sent, attempt, http_scope, plai
 class Limited:
     """An app behind a limit, its clock, and the Events that came of it."""
 
-    app: ASGIApp
+    app: Guard
     policy: RateLimitPolicy
     clock: Clock
     log: EventLog = field(default_factory=EventLog)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import pytest
 from fastapi import APIRouter, Depends, FastAPI, Request, WebSocket
-from starlette.testclient import TestClient
+from starlette.testclient import TestClient, WebSocketDenialResponse
 from starlette.websockets import WebSocketDisconnect
 
 from secguard import Guard, Settings, protect
@@ -122,9 +122,9 @@ def test_websocket_is_limited_by_handshake_and_by_message() -> None:
         assert closed.value.code == 1013
     with client.websocket_connect("wss://testserver/ws"):
         pass
-    with pytest.raises(Exception) as denied, client.websocket_connect("wss://testserver/ws"):  # noqa: PT011
+    with pytest.raises(WebSocketDenialResponse) as denied, client.websocket_connect("wss://testserver/ws"):
         pass
-    assert denied.value.status_code == 429  # type: ignore[attr-defined]
+    assert denied.value.status_code == 429
 
 
 def test_failed_logins_are_counted_by_name() -> None:

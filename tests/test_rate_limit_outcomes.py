@@ -65,7 +65,7 @@ def test_guesses_in_parallel_do_not_slip_through() -> None:
         await told(scope, receive, send)
 
     guard = site.app
-    guard.app = slow  # type: ignore[attr-defined]
+    guard.app = slow
 
     async def storm() -> list[int]:
         scopes = [http_scope(headers=[(b"x-status", b"401")]) for _ in range(20)]
@@ -91,7 +91,7 @@ def test_request_that_is_never_answered_counts() -> None:
 
     site = by_outcome(401)
     guard = site.app
-    guard.app = silent  # type: ignore[attr-defined]
+    guard.app = silent
     for _ in range(2):
         attempt(guard, http_scope())
     assert site.ask().status == 429

@@ -262,7 +262,7 @@ def name_of(user: object) -> str | None:
     if not getattr(user, "is_authenticated", False):
         return None
     try:
-        return str(user.identity)  # type: ignore[attr-defined]
+        return str(user.identity)  # type: ignore[attr-defined]  # whatever it is, it says so below
     except (AttributeError, NotImplementedError):  # Starlette's BaseUser leaves it open
         return getattr(user, "display_name", None)
 

@@ -54,7 +54,7 @@ class Plan:
     def at_once(self, exchange: Exchange) -> list[Demand]:
         """Return what the request wants, where no code is asked."""
         key, sponsor = self.identify(exchange)  # type: ignore[misc]  # nobody has to be awaited
-        cost: int = self.cost  # type: ignore[assignment]
+        cost: int = self.cost  # type: ignore[assignment]  # and no code is asked
         return [Demand(quota, key, cost, sponsor) for quota in self.quotas]
 
     async def demands(self, exchange: Exchange, key: bytes | None = None) -> list[Demand]:
