@@ -56,6 +56,12 @@ def test_block_refuses_a_key_for_some_time() -> None:
     assert site.ask().status == 200
 
 
+@pytest.mark.parametrize("seconds", [0, -1, float("inf"), float("nan"), 10**12])
+def test_block_lasts_a_time_that_somebody_can_mean(seconds: float) -> None:
+    with pytest.raises(ValueError, match="ten years"):
+        asyncio.run(operations(limited("5/minute")).block("default", "192.0.2.1", seconds=seconds))
+
+
 def test_reset_ends_a_block() -> None:
     site = limited("5/minute")
     asyncio.run(operations(site).block("default", "2001:db8::1", seconds=3600))

@@ -52,6 +52,11 @@ def test_websocket_counts_as_a_get() -> None:
     assert site.ask("/users", websocket=True).header(b"ratelimit-policy") == b'"/users";q=40;w=60'
 
 
+def test_rule_for_get_is_for_head_too() -> None:
+    site = limited(rules=[{"paths": ["/report"], "methods": ["GET"], "limits": "1/minute"}])
+    assert [site.ask("/report", method=method).status for method in ("GET", "HEAD", "POST")] == [200, 429, 200]
+
+
 def test_rule_without_a_default_leaves_the_rest_alone() -> None:
     site = limited(rules=[{"paths": ["/login"], "limits": "1/minute"}])
     assert [site.ask(path).status for path in ("/login", "/login", "/", "/")] == [200, 429, 200, 200]

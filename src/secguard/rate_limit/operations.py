@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Sequence
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from starlette.requests import HTTPConnection
 
@@ -15,6 +15,7 @@ from secguard.store.quota import Demand, Standing
 from secguard.store.shared import SharedCounts
 
 T = TypeVar("T")
+_LONGEST: Final = 10 * 366 * 86400  # seconds
 
 
 class RateLimits:
@@ -52,7 +53,13 @@ class RateLimits:
         await _awaited(self._store.reset(self._demands(name, key)))
 
     async def block(self, name: str | Limit, key: str, seconds: float) -> None:
-        """Refuse a key for some time, whatever it has used."""
+        """Refuse a key for some time, whatever it has used.
+
+        Raises:
+            ValueError: that is no time, or longer than ten years.
+        """
+        if not 0 < seconds <= _LONGEST:
+            raise ValueError(f"a block lasts some seconds, ten years at most, and not {seconds!r}")
         await _awaited(self._store.block(self._demands(name, key), seconds))
 
     @property

@@ -89,7 +89,8 @@ class Plans:
             self._plan(section.bucket(rule), rule.name or quote(rule.paths[0], safe=UNQUOTED), rule)
             for rule in section.rules
         ]
-        self._methods = [frozenset(rule.methods) for rule in section.rules]
+        # Frameworks answer HEAD by what is there for GET.
+        self._methods = [{*rule.methods, *(("HEAD",) if "GET" in rule.methods else ())} for rule in section.rules]
         self._paths = PathRules(rule.paths for rule in section.rules)
         self._usual = (self.default,) if self.default else ()
         self.everywhere: tuple[Plan, ...] | None = None if section.rules else self._usual

@@ -68,7 +68,7 @@ class RateLimitRule(Section):
     paths: Annotated[Several[PathPattern], COMMAS, Field(min_length=1)]
     """Path patterns, compared with every path that the request may be served as."""
     methods: Annotated[Several[Method], COMMAS] = ()
-    """Methods that it is for; all, where none is named. A websocket's handshake is a GET."""
+    """Methods that it is for; all, where none is named. `GET` is for `HEAD` too, and for a websocket's handshake."""
     limits: Annotated[Limits, Field(min_length=1)]
     """Limits that hold together: a request that one of them refuses counts for none."""
     key: Key | None = None
