@@ -142,6 +142,20 @@ def test_what_a_route_refuses_is_counted_for_nobody(fields: dict[str, Any]) -> N
     assert remaining == ([b"r=9"] * 8 if by_outcome else [b"r=8", *[b"r=7"] * 7])
 
 
+@pytest.mark.parametrize("section_key", ["ip", "user", "session", "global", "header:x-api-key"])
+@pytest.mark.parametrize("name", ["ann", "日本", "\ud800", "192.0.2.9"])
+def test_any_name_that_an_endpoint_knows_has_a_count_of_its_own(section_key: str, name: str) -> None:
+    by_name = Limit("1/minute", name="name")
+
+    async def login(request: Request) -> Response:
+        await by_name.take(request, key=name if request.headers["x-who"] == "they" else "another")
+        return PlainTextResponse("in")
+
+    site = limited(app=Starlette(routes=[Route("/", login)]), key=section_key)
+    tries = [site.ask(headers=[(b"x-who", who)]).status for who in (b"they", b"they", b"me")]
+    assert tries == [200, 429, 200]
+
+
 def test_what_the_second_limit_of_a_route_refuses_is_counted_for_nobody() -> None:
     wide, narrow = Limit("8/minute", name="wide"), Limit("1/minute", name="narrow")
 

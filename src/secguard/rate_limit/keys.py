@@ -98,10 +98,12 @@ class Identities:
         if callable(key) or key == "ip":
             return self.of_text(text)
         if header := header_of(key):
-            return self.of_header(header, text.encode("latin-1"))
+            return self.of_header(header, _as_sent(text))
         if key == "session":
-            return self._hash(b"session", text.encode("latin-1"))
-        return self.of_user(text) if key == "user" else GLOBAL
+            return self._hash(b"session", _as_sent(text))
+        if key == "user":
+            return self.of_user(text)
+        return self.of_text(text) if text else GLOBAL
 
     def of_header(self, name: bytes, value: bytes) -> bytes:
         """Return the key of a header's value."""
@@ -149,6 +151,11 @@ class Identities:
         if isinstance(keyed, IPv4Address | IPv6Address):
             return self.of_address(keyed), None
         raise TypeError(f"a key is a text, bytes, a number, an address or None, and no {type(keyed).__name__}")
+
+
+def _as_sent(text: str) -> bytes:
+    """Return the bytes of a text as a header has them. What does not fit into one is written in some way, too."""
+    return text.encode("latin-1") if max(text, default="") <= "\xff" else text.encode("utf-8", "surrogatepass")
 
 
 def _everybody(exchange: Exchange) -> Identity:

@@ -22,7 +22,7 @@ class RateLimits:
     """The counts of a policy. `name` is `default`, the name of a rule, or a `Limit` of a route that has a name.
 
     `key` is written as whatever the limits count by: an address, the name of a user, the value of a header, or what a
-    function for keys returns; for `global` it does not matter. All of this goes to the store, where there is a shared
+    function for keys returns; for `global` it is empty. All of this goes to the store, where there is a shared
     one, and so concerns every process.
 
     Raises:
