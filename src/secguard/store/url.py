@@ -81,7 +81,7 @@ def _redis_problem(url: str, scheme: str) -> str:
 def _limits_problem(url: str, scheme: str, strategies: Iterable[Strategy]) -> str:
     from limits.errors import ConfigurationError  # noqa: PLC0415 - imports what few need
 
-    from secguard.store.limits import limiter_of, storage_of  # noqa: PLC0415
+    from secguard.store.limits import limiter_of, storage_of  # noqa: PLC0415 - imports what few need
 
     if scheme.startswith("redis") and find_spec("redis") is None:
         return _MISSING

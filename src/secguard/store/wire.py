@@ -29,8 +29,8 @@ def pool_of(url: str) -> ConnectionPool:
         TypeError, ValueError: it has an option that is unknown, or a value that is none.
     """
     from redis.asyncio import ConnectionPool  # noqa: PLC0415 - an extra
-    from redis.asyncio.retry import Retry  # noqa: PLC0415
-    from redis.backoff import NoBackoff  # noqa: PLC0415
+    from redis.asyncio.retry import Retry  # noqa: PLC0415 - an extra
+    from redis.backoff import NoBackoff  # noqa: PLC0415 - an extra
 
     scheme, rest = url.split("://", 1)
     return ConnectionPool.from_url(
