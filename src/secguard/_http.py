@@ -210,6 +210,12 @@ def is_field_name(name: bytes) -> bool:
     return _NAME.fullmatch(name) is not None
 
 
+def with_head(methods: Iterable[str]) -> frozenset[str]:
+    """Return the methods, and HEAD where GET is one: frameworks answer it by what is there for GET."""
+    named = frozenset(methods)
+    return named | {"HEAD"} if "GET" in named else named
+
+
 def is_field_value(value: bytes) -> bool:
     """Whether `value` may stand as a field value (RFC 9110 section 5.5): not empty, no CR, LF, NUL or outer blanks."""
     return _VALUE.fullmatch(value) is not None

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote
 
+from secguard._http import with_head
 from secguard._paths import PathRules
 from secguard.policy import Exchange
 from secguard.rate_limit.grammar import Cost, Key, header_of, read_limit, read_statuses
@@ -89,8 +90,7 @@ class Plans:
             self._plan(section.bucket(rule), rule.name or quote(rule.paths[0], safe=UNQUOTED), rule)
             for rule in section.rules
         ]
-        # Frameworks answer HEAD by what is there for GET.
-        self._methods = [{*rule.methods, *(("HEAD",) if "GET" in rule.methods else ())} for rule in section.rules]
+        self._methods = [with_head(rule.methods) for rule in section.rules]
         self._paths = PathRules(rule.paths for rule in section.rules)
         self._usual = (self.default,) if self.default else ()
         self.everywhere: tuple[Plan, ...] | None = None if section.rules else self._usual

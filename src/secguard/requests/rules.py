@@ -13,6 +13,7 @@ from functools import lru_cache
 from math import inf
 from typing import Any
 
+from secguard._http import with_head
 from secguard._paths import Matched, PathRules
 from secguard.policy import Exchange
 from secguard.requests.gate import Gate
@@ -117,9 +118,7 @@ def _or_infinite(limit: float | None) -> float:
 
 
 def _methods(methods: Iterable[str] | None) -> frozenset[str] | None:
-    if methods is None:
-        return None
-    return frozenset(methods) | ({"HEAD"} if "GET" in methods else set())
+    return None if methods is None else with_head(methods)
 
 
 def _requests_gate(part: RequestsFields, section: RequestsSettings, *, rehearses: bool) -> Gate | None:
